@@ -1,0 +1,147 @@
+"""What happens during a run, as values.
+
+Executing code only emits these; the live console, the plain lines, the JSON
+stream, the log files and the run record subscribe.  ``unit`` is the unit's
+label (``llama-cpp-python@0.2.44:cpu``); times are seconds since the epoch.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+
+class Outcome(StrEnum):
+    """How a unit ended."""
+
+    BUILT = "built"
+    UNCHANGED = "unchanged"
+    STOPPED = "stopped"
+    FAILED = "failed"
+    BLOCKED = "blocked"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Base: when it happened."""
+
+    time_s: float = field(default_factory=time.time)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunStarted(Event):
+    """A run begins; units are in plan order."""
+
+    run: str
+    units: tuple[str, ...]
+    folder: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice(Event):
+    """One line that the user should see (an engine passed over, say)."""
+
+    text: str
+    unit: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskProgress(Event):
+    """Work outside a container: a download, a bootstrap.
+
+    ``total`` is None while unknown; ``unit_of_measure`` is ``bytes`` or ``steps``.
+    ``finished`` is True exactly once for each ``task``.
+    """
+
+    task: str
+    done: int
+    total: int | None
+    unit_of_measure: str = "bytes"
+    finished: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitStarted(Event):
+    """A unit has left the queue."""
+
+    unit: str
+    max_jobs: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepStarted(Event):
+    """A step of a unit begins (``requirements``, ``patch``, ``compile`` …)."""
+
+    unit: str
+    step: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepOutput(Event):
+    """One line that a step wrote, without its newline; undecodable bytes replaced."""
+
+    unit: str
+    step: str
+    line: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepProgress(Event):
+    """``[done/total]`` as ninja or make print it."""
+
+    unit: str
+    step: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepFinished(Event):
+    """A step ended; ``error`` is empty unless it failed."""
+
+    unit: str
+    step: str
+    seconds: float
+    cached: bool
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitFinished(Event):
+    """A unit ended.
+
+    ``log`` is the path of its whole log, if there is one; ``step`` is the step
+    that failed, and ``details`` the lines around the error that ``message`` names.
+    Of a build that was stopped after configuring they say what it would have done.
+    ``wheels`` are paths; ``repeat`` is the command that repeats a failure.
+    """
+
+    unit: str
+    outcome: Outcome
+    seconds: float
+    exit_code: int = 0
+    wheels: tuple[str, ...] = ()
+    log: str = ""
+    step: str = ""
+    message: str = ""
+    hint: str = ""
+    details: tuple[str, ...] = ()
+    repeat: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFinished(Event):
+    """The run is over, with the code that the process will end with."""
+
+    exit_code: int
+    seconds: float
+
+
+class Sink(Protocol):
+    """Receives events, from any thread, in the order in which they were emitted."""
+
+    def __call__(self, event: Event, /) -> None:
+        """Take one event; must not raise and must not block for long."""
