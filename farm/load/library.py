@@ -1,0 +1,302 @@
+"""Everything that a plan is made from, read from disk once.
+
+`gather` reads the recipes asked for and what they lead to (needed recipes,
+toolchains, bases, patches, locks, source trees) and collects every problem on
+the way; planning itself then works on values alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, TypeVar
+
+from farm.errors import Place, Problem, RecipeError, UsageError
+from farm.load.crates import lock_parts, parse_crates
+from farm.load.locks import parse_lock
+from farm.load.nearest import perhaps
+from farm.load.patches import read_patch
+from farm.load.places import dotted
+from farm.load.trees import tree_digest
+from farm.load.validate import validate
+from farm.load.yaml import Document, parse
+from farm.model.recipe import Recipe
+from farm.model.toolchain import Base, Toolchain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from pydantic import BaseModel
+
+    from farm.load.project import Project
+    from farm.model.crates import CrateLock
+    from farm.model.recipe import Layer
+    from farm.model.unit import Lock, PatchFile
+
+M = TypeVar("M", bound="BaseModel")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedRecipe:
+    """A recipe, and the file that it came from."""
+
+    recipe: Recipe
+    document: Document
+
+    def place(self, *path: str | int) -> Place:
+        """Where a setting stands; the nearest enclosing mapping if it stands nowhere."""
+        return self.document.place(path)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Catalogue:
+    """Every toolchain and base that a project can name, for advice about what else there is."""
+
+    toolchains: dict[str, Toolchain] = field(default_factory=dict)
+    bases: dict[str, Base] = field(default_factory=dict)
+
+    def knowing(self, arch: str) -> tuple[str, ...]:
+        """Names of the toolchains that can compile for an architecture."""
+        return tuple(name for name, each in self.toolchains.items() if arch in each.archs)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Library:
+    """Loaded files by name.
+
+    ``trees`` maps a tree source to its digest and folder; ``crates`` has locks by package,
+    version, source and path of the Cargo.lock.
+    """
+
+    recipes: dict[str, LoadedRecipe] = field(default_factory=dict)
+    toolchains: dict[str, Toolchain] = field(default_factory=dict)
+    bases: dict[str, Base] = field(default_factory=dict)
+    patches: dict[tuple[str, str, str], PatchFile] = field(default_factory=dict)
+    trees: dict[str, tuple[str, Path]] = field(default_factory=dict)
+    locks: dict[tuple[str, str, str], Lock] = field(default_factory=dict)
+    crates: dict[tuple[str, ...], CrateLock] = field(default_factory=dict)
+    catalogue: Catalogue = field(default_factory=Catalogue)
+
+
+def gather(project: Project, names: Iterable[str]) -> Library:
+    """Load these recipes and all that they lead to.
+
+    Raises:
+        UsageError: a name is no recipe.
+        RecipeError: with every problem of every file that was read.
+    """
+    reader = _Reader(project)
+    for name in dict.fromkeys(names):
+        if project.find("recipes", f"{name}.yaml") is None:
+            known = project.names("recipes")
+            raise UsageError(
+                f"there is no recipe {name[:80]!r}",
+                hint=perhaps(name, known) or "'farm list' shows the recipes",
+            )
+        reader.recipe(name)
+    if reader.problems:
+        raise RecipeError(reader.problems)
+    return replace(reader.library, catalogue=_catalogue(project))
+
+
+def _catalogue(project: Project) -> Catalogue:
+    """All toolchains and bases; one that is not valid is told to whoever names it."""
+    reader = _Reader(project)
+    for name in project.names("recipes", "bases"):
+        base = reader.read(Base, "recipes", "bases", name)
+        if base is not None:
+            reader.library.bases[name] = base[0]
+    for name in project.names("recipes", "toolchains"):
+        toolchain = reader.read(Toolchain, "recipes", "toolchains", name)
+        if toolchain is not None and toolchain[0].base in reader.library.bases:
+            reader.library.toolchains[name] = toolchain[0]
+    return Catalogue(toolchains=reader.library.toolchains, bases=reader.library.bases)
+
+
+def _layers(recipe: Recipe) -> Iterator[tuple[tuple[str, ...], str | None, Layer]]:
+    """Every layer of a recipe with its path and the version that it belongs to (None: all)."""
+    yield (), None, recipe
+    for name, variant in recipe.variants.items():
+        yield ("variants", name), None, variant
+    for name, feature in recipe.features.items():
+        yield ("features", name, "on"), None, feature.on
+        yield ("features", name, "off"), None, feature.off
+    for name, version in recipe.versions.items():
+        yield ("versions", name), name, version
+        for variant_name, layer in version.variants.items():
+            yield ("versions", name, "variants", variant_name), name, layer
+
+
+class _Reader:
+    """Reads files into a library and remembers what is wrong with them."""
+
+    def __init__(self, project: Project) -> None:
+        self.project = project
+        self.library = Library()
+        self.problems: list[Problem] = []
+        self._seen: set[tuple[str, ...]] = set()
+
+    def recipe(self, name: str) -> None:
+        read = self.read(Recipe, "recipes", name)
+        if read is None:
+            return
+        recipe, document = read
+        self._called(recipe.package, name, document, "package")
+        # Places are found in the text; the plain values have become the recipe.
+        loaded = LoadedRecipe(recipe=recipe, document=replace(document, value=None))
+        self.library.recipes[name] = loaded
+        for variant_name, variant in recipe.variants.items():
+            if variant.toolchain not in self.library.toolchains:
+                self._toolchain(loaded, variant_name, variant.toolchain)
+        for path, version, layer in _layers(recipe):
+            self._patches(loaded, path, version, layer)
+            self._trees(loaded, path, layer)
+            self._needs(loaded, path, layer)
+            self._crates(recipe, version, layer)
+        self._locks(name)
+
+    def read(self, model: type[M], *parts: str) -> tuple[M, Document] | None:
+        """A file's model; None if it was read before, is not there, or is wrong."""
+        if parts in self._seen:
+            return None
+        self._seen.add(parts)
+        *folders, name = parts
+        path = self.project.find(*folders, f"{name}.yaml")
+        if path is None:
+            return None
+        try:
+            document = parse(path.read_bytes(), self.project.display(path))
+            return validate(model, document), document
+        except RecipeError as error:
+            self.problems.extend(error.problems)
+        except OSError as error:
+            self._add(Place(file=self.project.display(path)), "", f"cannot be read: {error}")
+        return None
+
+    def _add(self, place: Place, where: str, what: str, hint: str = "") -> None:
+        self.problems.append(Problem(place=place, where=where, what=what, hint=hint))
+
+    def _called(self, says: str, name: str, document: Document, key: str) -> None:
+        if says != name:
+            what = f"{says!r} stands in a file that is called {name}.yaml"
+            self._add(document.place((key,)), key, what)
+
+    def _toolchain(self, loaded: LoadedRecipe, variant: str, name: str) -> None:
+        if self.project.find("recipes", "toolchains", f"{name}.yaml") is None:
+            known = self.project.names("recipes", "toolchains")
+            where = ("variants", variant, "toolchain")
+            hint = perhaps(name, known) or f"known: {', '.join(known)}"
+            self._add(loaded.place(*where), ".".join(where), f"unknown toolchain {name!r}", hint)
+            return
+        read = self.read(Toolchain, "recipes", "toolchains", name)
+        if read is None:
+            return
+        toolchain, document = read
+        self._called(toolchain.toolchain, name, document, "toolchain")
+        self.library.toolchains[name] = toolchain
+        base = self.read(Base, "recipes", "bases", toolchain.base)
+        if base is not None:
+            self._called(base[0].base, toolchain.base, base[1], "base")
+            self.library.bases[toolchain.base] = base[0]
+        elif self.project.find("recipes", "bases", f"{toolchain.base}.yaml") is None:
+            known = self.project.names("recipes", "bases")
+            hint = perhaps(toolchain.base, known) or f"known: {', '.join(known)}"
+            what = f"unknown base {toolchain.base!r}"
+            self._add(document.place(("base",)), "base", what, hint)
+
+    def _patches(
+        self, loaded: LoadedRecipe, path: tuple[str, ...], version: str | None, layer: Layer
+    ) -> None:
+        package = loaded.recipe.package
+        versions = [version] if version else list(loaded.recipe.versions)
+        for index, patch in enumerate(layer.patches):
+            where: tuple[str | int, ...] = (*path, "patches", index)
+            for each in versions:
+                found = self.project.find("patches", package, each, patch.file)
+                if found is None:
+                    what = f"there is no patches/{package}/{each}/{patch.file}"
+                    near = self._nearest_patch(package, each, patch.file)
+                    self._add(loaded.place(*where), dotted(where), what, near)
+                    continue
+                try:
+                    read = read_patch(found, self.project.display(found))
+                except RecipeError as error:
+                    self.problems.extend(error.problems)
+                    continue
+                except OSError as error:
+                    what = f"cannot be read: {error.strerror}"
+                    self._add(Place(file=self.project.display(found)), "", what)
+                    continue
+                self.library.patches[package, each, patch.file] = read
+
+    def _nearest_patch(self, package: str, version: str, name: str) -> str:
+        folder = self.project.find("patches", package, version)
+        known = sorted(path.name for path in folder.glob("*.patch")) if folder else []
+        return perhaps(name, known)
+
+    def _trees(self, loaded: LoadedRecipe, path: tuple[str, ...], layer: Layer) -> None:
+        named = [((*path, "sources", name), s.source) for name, s in layer.sources.items()]
+        main = getattr(layer, "source", None)
+        if main is not None:
+            named.append(((*path, "source"), main))
+        for where, source in named:
+            tree = getattr(source, "tree", None)
+            if tree is None:
+                continue
+            folder = self.project.find("recipes", "sources", tree)
+            if folder is None or not folder.is_dir():
+                what = f"there is no folder recipes/sources/{tree}"
+                self._add(loaded.place(*where), dotted(where), what)
+                continue
+            if any(p.is_symlink() for p in (folder, *folder.parents[: tree.count("/")])):
+                # A link could bring any folder of this machine into a container.
+                self._add(loaded.place(*where), dotted(where), f"recipes/sources/{tree} is a link")
+                continue
+            try:
+                self.library.trees[tree] = (tree_digest(folder), folder)
+            except RecipeError as error:
+                for problem in error.problems:
+                    self._add(loaded.place(*where), dotted(where), problem.what)
+            except OSError as error:
+                self._add(loaded.place(*where), dotted(where), f"cannot be read: {error}")
+
+    def _needs(self, loaded: LoadedRecipe, path: tuple[str, ...], layer: Layer) -> None:
+        for index, need in enumerate(layer.needs):
+            where: tuple[str | int, ...] = (*path, "needs", index)
+            if self.project.find("recipes", f"{need.package}.yaml") is None:
+                known = self.project.names("recipes")
+                what = f"needs the unknown recipe {need.package!r}"
+                self._add(loaded.place(*where), dotted(where), what, perhaps(need.package, known))
+                continue
+            self.recipe(need.package)
+
+    def _locks(self, package: str) -> None:
+        folders = self.project.find_all("recipes", "locks", package)
+        for folder in reversed(folders):  # the user's own, the first, wins
+            for path in sorted(folder.glob("*/*.txt")):
+                try:
+                    content = path.read_text(encoding="utf-8")
+                    lock = parse_lock(content, self.project.display(path))
+                except RecipeError as error:
+                    self.problems.extend(error.problems)
+                except (OSError, UnicodeDecodeError) as error:
+                    self._add(Place(file=self.project.display(path)), "", f"unreadable: {error}")
+                else:
+                    self.library.locks[package, path.parent.name, path.stem] = lock
+
+    def _crates(self, recipe: Recipe, version: str | None, layer: Layer) -> None:
+        for item in layer.crates:
+            for each in [version] if version else recipe.versions:
+                source = item.of or recipe.package
+                parts = lock_parts(source, item.lock)
+                path = self.project.find("recipes", "locks", recipe.package, each, *parts)
+                key = (recipe.package, each, source, item.lock)
+                if path is None or key in self.library.crates:
+                    continue
+                try:
+                    text = path.read_text(encoding="utf-8")
+                    self.library.crates[key] = parse_crates(text, self.project.display(path))
+                except RecipeError as error:
+                    self.problems.extend(error.problems)
+                except (OSError, UnicodeDecodeError) as error:
+                    self._add(Place(file=self.project.display(path)), "", f"unreadable: {error}")

@@ -1,0 +1,161 @@
+"""The JSON schema of recipe, toolchain and base files, made from the models.
+
+Editors complete and check with it: a file names it in its first line
+(``# yaml-language-server: $schema=schema.json``).  It is written with
+``python -m farm.load.schema > recipes/schema.json``, and a test compares the two.
+
+Some rules are beyond a schema (a variant's target is one of the recipe's
+values, say), and in one thing it is stricter than the farm: an editor takes
+``3.10`` for a number where the farm reads text, so there it asks for quotes.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+import sys
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from farm.model.strict import Strict
+
+    Schema: TypeAlias = dict[str, Any]
+
+DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+_REF: Final = "#/$defs/"
+# Keywords under which plain names lead to schemas.
+_NAMED: Final = ("properties", "patternProperties", "$defs")
+
+
+def schema_text() -> str:
+    """The text of ``recipes/schema.json``: sorted keys, two spaces, a newline at the end."""
+    return json.dumps(schema(), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def schema() -> Schema:
+    """One schema (draft 2020-12) for all three kinds of files."""
+    from pydantic.json_schema import models_json_schema
+
+    from farm.model.recipe import Extension, Patch, Recipe
+    from farm.model.strict import Reasoned
+    from farm.model.toolchain import Base, Toolchain
+
+    models = (Recipe, Toolchain, Base)
+    _, raw = models_json_schema([(model, "validation") for model in models])
+    definitions = raw["$defs"]
+    _document(definitions)
+    for model, key in ((Patch, "file"), (Extension, "name")):
+        definitions[model.__name__] = _or_bare(definitions[model.__name__], key)
+    names = {name: _readable(name, definition) for name, definition in definitions.items()}
+    for name, definition in definitions.items():
+        if name != names[name]:  # pydantic gives a parametrized class no docstring
+            definition["description"] = inspect.getdoc(Reasoned)
+    defined = {names[name]: _tidied(definition) for name, definition in definitions.items()}
+    for part in _parts({"$defs": defined}):
+        if "$ref" in part:
+            part["$ref"] = _REF + names[part["$ref"].removeprefix(_REF)]
+    return {
+        "$schema": DIALECT,
+        "title": "farm",
+        "description": "A recipe, a toolchain or a base of farm.",
+        "anyOf": [{"$ref": _REF + model.__name__} for model in models],
+        "$defs": defined,
+    }
+
+
+def _document(definitions: dict[str, Schema]) -> None:
+    """Describe each field by the docstring below it."""
+    from farm.load.docstrings import field_docstrings
+    from farm.model.strict import Reasoned, Strict
+
+    models = {model.__name__: model for model in _below(Strict)}
+    for name, definition in definitions.items():
+        model = Reasoned if name.startswith("Reasoned_") else models.get(name)
+        docstrings = field_docstrings(model) if model else {}
+        bare, *whole = definition.get("anyOf", [definition])
+        if whole:
+            bare["description"] = docstrings["value"]
+        for field, part in (*whole, bare)[0].get("properties", {}).items():
+            part["description"] = docstrings[field]
+
+
+def _below(model: type[Strict]) -> Iterator[type[Strict]]:
+    """All models that are made from a model."""
+    for each in model.__subclasses__():
+        yield each
+        yield from _below(each)
+
+
+def _or_bare(definition: Schema, key: str) -> Schema:
+    """A mapping that may also be written as the bare value of one of its keys."""
+    return {"anyOf": [definition["properties"][key], definition]}
+
+
+def _readable(name: str, definition: Schema) -> str:
+    """A definition's name; pydantic spells the whole type out for ``Reasoned[CMakeArg]``."""
+    if not name.startswith("Reasoned_"):
+        return name
+    pattern = definition["anyOf"][0].get("pattern")
+    return "Reasoned" + (_aliases()[pattern] if pattern else "Text")
+
+
+def _aliases() -> dict[str, str]:
+    """The names in ``farm.model.strict`` of the patterned texts, by their pattern."""
+    from pydantic import TypeAdapter
+
+    from farm.model import strict
+
+    annotated = {
+        name: alias
+        for name, alias in vars(strict).items()
+        if hasattr(alias, "__metadata__") and not name.startswith("_")
+    }
+    patterns = {
+        name: TypeAdapter(alias).json_schema().get("pattern") for name, alias in annotated.items()
+    }
+    return {pattern: name for name, pattern in patterns.items() if pattern}
+
+
+def _parts(schema: Schema) -> Iterator[Schema]:
+    """The schema and all schemas inside it."""
+    yield schema
+    for key, value in schema.items():
+        if key in _NAMED:
+            for named in value.values():
+                yield from _parts(named)
+        elif key in {"default", "const", "enum"}:
+            continue
+        elif isinstance(value, dict):
+            yield from _parts(value)
+        elif isinstance(value, list):
+            for item in value:
+                if isinstance(item, dict):
+                    yield from _parts(item)
+
+
+def _tidied(definition: Schema) -> Schema:
+    """Without what only repeats the names or says "nothing", and with no key left open."""
+    for part in _parts(definition):
+        part.pop("title", None)
+        default = part.get("default")
+        if default is None or default in ("", [], {}) or isinstance(default, dict):
+            part.pop("default", None)
+        if "patternProperties" in part:
+            part["additionalProperties"] = False
+        if "pattern" in part:
+            part["pattern"] = _portable(part["pattern"])
+        if "description" in part:
+            part["description"] = part["description"].strip()
+    return definition
+
+
+def _portable(pattern: str) -> str:
+    r"""Without ``\"`` and ``\'``, which are no escapes in the regular expressions of editors."""
+    return re.sub(r"""\\(["'])""", r"\1", pattern)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(schema_text())
