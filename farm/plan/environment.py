@@ -1,0 +1,101 @@
+"""The environment of one unit: what toolchain and recipe say, with every placeholder filled in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from farm.plan import crates
+from farm.plan.settings import arch_values, fill, joined, merged
+from farm.plan.toolchains import compiler_env, compiler_values
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from farm.model.recipe import Recipe
+    from farm.model.strict import Reasoned
+    from farm.model.toolchain import Toolchain
+    from farm.model.unit import Source
+    from farm.plan.settings import Path, PlacedLayer
+
+SOURCES_FOLDER = "/build/sources"
+_JOBS_HINT = "say jobs.memory_per_job; the user's MAX_JOBS and NVCC_THREADS win"
+RESERVED_ENV = {
+    # In a Dockerfile ENV wins over ARG: a recipe's value would silently beat the user's.
+    "MAX_JOBS": _JOBS_HINT,
+    "NVCC_THREADS": _JOBS_HINT,
+    "CMAKE_BUILD_PARALLEL_LEVEL": _JOBS_HINT,
+    "SOURCE_DATE_EPOCH": "it is the same for every build, so that bytes are",
+    **crates.RESERVED_ENV,
+}
+"""Variables that a recipe cannot set, each with what to do instead."""
+
+
+def placeholders(
+    toolchain: Toolchain, archs: tuple[str, ...], sources: Iterable[Source]
+) -> dict[str, str]:
+    """What ``${…}`` may name, each with its value for this unit."""
+    values = {**arch_values(archs), **compiler_values(toolchain)}
+    values |= {f"sources.{s.name}": f"{SOURCES_FOLDER}/{s.name}" for s in sources}
+    if toolchain.toolkit:
+        values["toolkit.home"] = toolchain.toolkit.home
+    return values
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """Puts the environment of a unit together; ``tell`` hears of each problem and its place."""
+
+    recipe: Recipe
+    variant: str
+    toolchain: Toolchain
+    layers: tuple[PlacedLayer, ...]
+    values: Mapping[str, str]
+    tell: Callable[[Path, str, str], None]
+
+    def variables(self) -> tuple[tuple[str, str], ...]:
+        """All variables in the order of their names; the most specific level wins."""
+        env = compiler_env(self.toolchain)
+        for name, setting in self.toolchain.env.items():
+            self._set(env, ("env", name), name, setting.value)
+        for name, (path, item) in merged(self.layers, "env").items():
+            self._set(env, path, name, cast("Reasoned[str]", item).value)
+        self._set_cmake_args(env)
+        self._set_target_device(env)
+        return tuple(sorted(env.items()))
+
+    def _set(self, env: dict[str, str], path: Path, name: str, text: str) -> None:
+        if name in RESERVED_ENV:
+            self.tell(path, "is farm's own to set", RESERVED_ENV[name])
+        env[name] = self._fill(path, text)
+
+    def _set_cmake_args(self, env: dict[str, str]) -> None:
+        args = [self._fill(("cmake_args",), each.value) for each in self.toolchain.cmake_args]
+        args += [
+            self._fill(path, cast("Reasoned[str]", item).value)
+            for path, item in joined(self.layers, "cmake_args")
+        ]
+        if args and "CMAKE_ARGS" in env:
+            path: Path = ("env", "CMAKE_ARGS")
+            self.tell(path, "is set", "use cmake_args, which levels join")
+        if args:
+            env["CMAKE_ARGS"] = " ".join(args)
+
+    def _set_target_device(self, env: dict[str, str]) -> None:
+        target, value = self.recipe.target, self.recipe.variants[self.variant].target
+        if target is None or value is None:
+            return
+        if env.get(target.variable, value) != value:
+            what = (
+                f"{target.variable} is {env[target.variable]!r} in env and {value!r} as target: "
+                "a variant has exactly one target device"
+            )
+            self.tell(("variants", self.variant, "target"), what, "")
+        env[target.variable] = value
+
+    def _fill(self, path: Path, text: str) -> str:
+        try:
+            return fill(text, self.values)
+        except ValueError as error:
+            self.tell(path, str(error), "")
+            return text

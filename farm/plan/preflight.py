@@ -1,0 +1,299 @@
+"""What is known not to work, refused before anything is staged or built.
+
+Each rule is data: a toolchain says which host compilers and C libraries it
+takes and which architectures it knows, a base which compilers it has, a recipe
+or source for which Pythons it builds.  Here they are held against what is asked
+for, and the nearest combination that breaks none of them is looked up among all
+toolchains and bases that the project knows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from farm.errors import Problem
+from farm.load.locks import inputs_digest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from farm.errors import Place
+    from farm.load.library import Catalogue
+    from farm.model.source import PythonLimits
+    from farm.model.strict import Reasoned
+    from farm.model.toolchain import Base, Toolchain
+    from farm.model.unit import Unit
+
+
+class Rule(StrEnum):
+    """What a refusal rests on."""
+
+    HOST_COMPILER = "host compiler"
+    COMPILER_OF_BASE = "compilers of the base"
+    C_LIBRARY = "C library"
+    ARCHITECTURE = "architectures"
+    PYTHON = "Pythons"
+    LOCK = "locked requirements"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """Pythons that something can be built for; ``what`` is its name."""
+
+    what: str
+    limits: PythonLimits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Combination:
+    """What a unit brings together.
+
+    ``pythons`` are those that the recipe lists, of which ``python`` is one.
+    """
+
+    toolchain: Toolchain
+    base: Base
+    compiler: tuple[str, str]
+    archs: tuple[str, ...]
+    python: str
+    pythons: tuple[str, ...] = ()
+    limits: tuple[Limit, ...] = ()
+
+    def __str__(self) -> str:
+        return (
+            f"toolchain {self.toolchain.toolchain} with {'-'.join(self.compiler)} "
+            f"on {self.base.base} (Python {self.python})"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Violation:
+    """A rule that a combination breaks: what is asked of whom, why not, and who says so."""
+
+    rule: Rule
+    what: str
+    reason: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """A violation at its place in a recipe, with the nearest combination that works."""
+
+    violation: Violation
+    nearest: str
+    place: Place | None = None
+    where: str = ""
+
+    def __str__(self) -> str:
+        found = self.violation
+        reason = f": {found.reason}" if found.reason else ""
+        return f"{found.what}{reason} ({found.rule}; source: {found.source}); {self.nearest}"
+
+    @property
+    def problem(self) -> Problem:
+        """As it is told among all other problems of a plan."""
+        return Problem(what=str(self), place=self.place, where=self.where)
+
+
+def violations(asked: Combination) -> Iterator[Violation]:
+    """Every rule that a combination breaks."""
+    yield from _host_compiler(asked)
+    yield from _compiler_of_base(asked)
+    yield from _c_library(asked)
+    yield from _architectures(asked)
+    yield from _pythons(asked)
+
+
+def refusals(asked: Combination, catalogue: Catalogue) -> tuple[Refusal, ...]:
+    """Why a combination is refused, each with the nearest that is not."""
+    found = tuple(violations(asked))
+    if not found:
+        return ()
+    near = nearest(asked, catalogue)
+    advice = f"nearest that works: {near}" if near else "no toolchain here can do that"
+    return tuple(
+        Refusal(violation=_knowing(each, asked, catalogue), nearest=advice) for each in found
+    )
+
+
+def _knowing(found: Violation, asked: Combination, catalogue: Catalogue) -> Violation:
+    """A refused architecture with the toolchains that know it."""
+    if found.rule is not Rule.ARCHITECTURE:
+        return found
+    unknown = [arch for arch in asked.archs if arch not in asked.toolchain.archs]
+    told = [f"{arch} is known to {', '.join(catalogue.knowing(arch))}" for arch in unknown]
+    return replace(found, reason="; ".join(told))
+
+
+def nearest(asked: Combination, catalogue: Catalogue) -> Combination | None:
+    """The combination that breaks no rule and differs least from what is asked for.
+
+    The toolkit is what one parts with last, then the Python, the base, the host compiler;
+    another toolkit is best taken as its file describes it.
+    """
+
+    def distance(other: Combination) -> tuple[bool, bool, bool, bool, int, str]:
+        toolchain = other.toolchain
+        same = toolchain.toolchain == asked.toolchain.toolchain
+        own = toolchain.host_compiler
+        base = asked.base.base if same else toolchain.base
+        family, version = asked.compiler if same else (own.family, own.version)
+        return (
+            not same,
+            other.python != asked.python,
+            other.base.base != base,
+            other.compiler[0] != family,
+            abs(int(other.compiler[1]) - int(version)),
+            str(other),
+        )
+
+    works = (each for each in _candidates(asked, catalogue) if not any(violations(each)))
+    return min(works, key=distance, default=None)
+
+
+def _candidates(asked: Combination, catalogue: Catalogue) -> Iterator[Combination]:
+    for toolchain in catalogue.toolchains.values():
+        if toolchain.accelerator != asked.toolchain.accelerator:
+            continue
+        for base in _bases(toolchain, catalogue):
+            if asked.pythons and base.python not in asked.pythons:
+                continue
+            for compiler in _compilers(toolchain, base):
+                yield replace(
+                    asked, toolchain=toolchain, base=base, compiler=compiler, python=base.python
+                )
+
+
+def _bases(toolchain: Toolchain, catalogue: Catalogue) -> Iterator[Base]:
+    """Its own base; any other too where nothing of the toolkit is the distribution's."""
+    movable = toolchain.toolkit is not None and not toolchain.packages
+    for base in catalogue.bases.values():
+        if base.base == toolchain.base or (movable and base.suite):
+            yield base
+
+
+def _compilers(toolchain: Toolchain, base: Base) -> Iterator[tuple[str, str]]:
+    own = toolchain.host_compiler
+    if base.base == toolchain.base:
+        yield own.family, own.version
+    for version in getattr(base.host_compilers, own.family):
+        yield own.family, version
+
+
+def _host_compiler(asked: Combination) -> Iterator[Violation]:
+    rule = asked.toolchain.accepts.host_compilers
+    family, version = asked.compiler
+    taken = getattr(rule, family) if rule else None
+    if rule is None or taken is None:
+        return
+    oldest, newest = taken.oldest, taken.newest
+    if (oldest and int(version) < int(oldest)) or (newest and int(version) > int(newest)):
+        words = _range(*(f"{family}-{end}" if end else "" for end in (oldest, newest)))
+        yield Violation(
+            rule=Rule.HOST_COMPILER,
+            what=f"{asked.toolchain.toolchain} does not take {family}-{version}, only {words}",
+            reason=rule.reason,
+            source=rule.source,
+        )
+
+
+def _compiler_of_base(asked: Combination) -> Iterator[Violation]:
+    family, version = asked.compiler
+    has = getattr(asked.base.host_compilers, family)
+    if has and version not in has:
+        listed = ", ".join(f"{family}-{each}" for each in has)
+        yield Violation(
+            rule=Rule.COMPILER_OF_BASE,
+            what=f"base {asked.base.base} has no {family}-{version}",
+            reason=f"it has {listed}",
+            source=f"host_compilers of base {asked.base.base}",
+        )
+
+
+def _c_library(asked: Combination) -> Iterator[Violation]:
+    rule, has = asked.toolchain.accepts.glibc, asked.base.glibc
+    if rule and _numbers(has) >= _numbers(rule.below):
+        yield Violation(
+            rule=Rule.C_LIBRARY,
+            what=(
+                f"{asked.toolchain.toolchain} does not work on glibc {has} of base "
+                f"{asked.base.base}, only below {rule.below}"
+            ),
+            reason=rule.reason,
+            source=rule.source,
+        )
+
+
+def _architectures(asked: Combination) -> Iterator[Violation]:
+    toolchain = asked.toolchain
+    unknown = [arch for arch in asked.archs if arch not in toolchain.archs]
+    if unknown:
+        yield Violation(
+            rule=Rule.ARCHITECTURE,
+            what=f"{toolchain.toolchain} cannot compile for {', '.join(unknown)}",
+            reason="",
+            source=toolchain.archs_source or f"archs of toolchain {toolchain.toolchain}",
+        )
+
+
+def _pythons(asked: Combination) -> Iterator[Violation]:
+    for limit in asked.limits:
+        oldest, newest = limit.limits.oldest, limit.limits.newest
+        has = _numbers(asked.python)
+        if (oldest and has < _numbers(oldest)) or (newest and has > _numbers(newest)):
+            words = _range(oldest or "", newest or "")
+            yield Violation(
+                rule=Rule.PYTHON,
+                what=f"{limit.what} cannot be built for Python {asked.python}, only {words}",
+                reason=limit.limits.reason,
+                source=limit.limits.source,
+            )
+
+
+def lock_refusals(unit: Unit, reasons: Mapping[str, Reasoned[str]]) -> Iterator[Refusal]:
+    """Locked build requirements that are not what the recipe requires.
+
+    ``reasons`` maps each of the recipe's requirements to the setting that it stands in.
+    A lock that was made from other inputs is told by `farm.plan.resolve.lock_problem` instead.
+    """
+    if unit.lock is None or unit.lock.inputs != inputs_digest(unit.lock_inputs):
+        return
+    pins = {pin.name: pin.version for pin in unit.lock.pins}
+    for text in unit.lock_inputs.requires:
+        requirement = Requirement(text)
+        name = canonicalize_name(requirement.name)
+        if name in unit.lock_inputs.provided or not _applies(requirement, unit.python):
+            continue
+        has = pins.get(name)
+        if has and requirement.specifier.contains(has, prereleases=True):
+            continue
+        setting = reasons.get(text)
+        violation = Violation(
+            rule=Rule.LOCK,
+            what=f"{name} {has} is locked" if has else f"{name} is not locked",
+            reason=f"{text} is required"
+            + (f", {setting.reason}" if setting and setting.reason else ""),
+            source=(setting.verified if setting else "") or "requires of the recipe",
+        )
+        yield Refusal(violation=violation, nearest=f"lock it anew: farm lock {unit.label}")
+
+
+def _applies(requirement: Requirement, python: str) -> bool:
+    environment = {"python_version": python, "python_full_version": f"{python}.0", "extra": ""}
+    return requirement.marker is None or requirement.marker.evaluate(environment)
+
+
+def _range(oldest: str, newest: str) -> str:
+    if oldest and newest:
+        return oldest if oldest == newest else f"{oldest} to {newest}"
+    return f"{oldest} or newer" if oldest else f"{newest} or older"
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split("."))

@@ -1,0 +1,364 @@
+"""From a recipe, a version and a variant's name to a unit, with every problem at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, cast
+
+from farm.errors import Problem
+from farm.load.locks import inputs_digest
+from farm.load.nearest import perhaps
+from farm.load.places import dotted
+from farm.model.strict import parse_size
+from farm.model.unit import Expected, LockInputs, TextEdit, Unit, UnitKey
+from farm.plan import crates, settings
+from farm.plan.environment import Environment, placeholders
+from farm.plan.lockstep import lockstep_pins
+from farm.plan.reasons import about, layer_reasons, target_reasons, version_reasons
+from farm.plan.refuse import refuse
+from farm.plan.select import VariantChoice, variant_label, whole_archs
+from farm.plan.smoke_test import with_smoke_test
+from farm.plan.sources import main_source, resolve_source
+from farm.plan.toolchains import toolkit_parts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from farm.load.library import Library, LoadedRecipe
+    from farm.model.recipe import Edit, Need, Patch
+    from farm.model.source import StagedSource
+    from farm.model.strict import Reasoned
+    from farm.model.toolchain import Base, Toolchain
+    from farm.model.unit import PatchFile, Reason, SmokeTest, Source
+    from farm.plan.preflight import Refusal
+    from farm.plan.toolchains import Toolchains
+
+ANYTHING = Expected(extensions=None, tag=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Scope:
+    """What one unit is resolved from."""
+
+    variant: str
+    toolchain: Toolchain
+    base: Base
+    archs: tuple[str, ...]
+    narrowed: bool
+    features: dict[str, bool]
+    python: str
+    layers: tuple[settings.PlacedLayer, ...]
+
+
+class Resolver:
+    """Resolves units of one recipe and version; ``problems`` grows, nothing is raised.
+
+    ``refusals`` are what is known not to work, though all files are right.
+    """
+
+    def __init__(
+        self, library: Library, toolchains: Toolchains, loaded: LoadedRecipe, version: str
+    ) -> None:
+        self.library = library
+        self.toolchains = toolchains
+        self.loaded = loaded
+        self.recipe = loaded.recipe
+        self.version = version
+        self.problems: list[Problem] = []
+        self.refusals: list[Refusal] = []
+        self._main = main_source(self.recipe, version, library)
+        self._layer_reasons: dict[settings.Path, tuple[Reason, ...]] = {}
+
+    def unit(self, choice: VariantChoice) -> Unit | None:
+        """The unit that a variant's name means, or None after adding to ``problems``."""
+        before = len(self.problems)
+        scope = self._scope(choice)
+        self._check_archs(scope)
+        self._check_python(scope)
+        self._check_parts(scope)
+        self._check_components(scope)
+        unit = with_smoke_test(
+            self._assemble(scope), scope.layers, scope.toolchain, scope.base, self.library
+        )
+        refused = refuse(unit, self.loaded, scope, self.library.catalogue)
+        self.refusals += refused
+        if len(self.problems) != before:
+            return None
+        return replace(unit, refused=tuple(map(str, refused))) if refused else unit
+
+    def _scope(self, choice: VariantChoice) -> _Scope:
+        variant = self.recipe.variants[choice.name]
+        toolchain = self.library.toolchains[variant.toolchain]
+        features = {name: f.default for name, f in self.recipe.features.items()}
+        features |= dict(choice.features)
+        return _Scope(
+            variant=choice.name,
+            toolchain=toolchain,
+            base=self.library.bases[toolchain.base],
+            archs=_in_order(whole_archs(choice.archs, toolchain.archs), variant.archs),
+            narrowed=bool(choice.archs),
+            features=features,
+            python=choice.python or self._default_python(choice.name),
+            layers=settings.layers_of(self.recipe, self.version, choice.name, features),
+        )
+
+    def _assemble(self, scope: _Scope) -> Unit:
+        key = self._key(scope)
+        layers, toolchain = scope.layers, scope.toolchain
+        sources = tuple(self._sources(layers))
+        needs = tuple(dict.fromkeys(self._needs(layers)))
+        name, parts = toolchain.toolchain, self.recipe.variants[scope.variant].toolkit_parts
+        holder = partial(self._target, sources=sources)
+        stem = lock_stem(scope.variant, scope.features, scope.python)
+        return Unit(
+            key=key,
+            base_variant=scope.variant,
+            python=scope.python,
+            accelerator=str(toolchain.accelerator),
+            archs=scope.archs,
+            features=tuple(sorted(name for name, on in scope.features.items() if on)),
+            toolchain=name,
+            host_compiler=(toolchain.host_compiler.family, toolchain.host_compiler.version),
+            base=self.toolchains.base(
+                name,
+                tuple(_values(layers, "system_packages")),
+                tuple(_values(layers, "exclude_paths")),
+            ),
+            toolkit=self.toolchains.toolkit(name, parts),
+            source=self._main,
+            sources=sources,
+            patches=tuple(self._patches(layers, sources)),
+            edits=tuple(self._edits(layers, sources)),
+            lock_inputs=_lock_inputs(scope, self._main, needs, sources),
+            lock=self.library.locks.get((key.package, key.version, stem)),
+            lock_stem=stem,
+            unlocked=settings.last_unlocked(layers),
+            env=self._env(scope, sources),
+            forbid_output=tuple(dict.fromkeys(_values(layers, "forbid_output"))),
+            needs=needs,
+            jobs=settings.job_rule(layers),
+            expected=_expected(layers),
+            reasons=self._reasons(scope),
+            lockstep=tuple(lockstep_pins(layers, self.loaded, holder)),
+            crates=tuple(
+                crates.crate_sets(layers, key, (self._main, *sources), holder, self.library.crates)
+            ),
+            about=tuple(about(self.recipe, scope.variant, scope.toolchain, scope.base)),
+        )
+
+    def _reasons(self, scope: _Scope) -> tuple[Reason, ...]:
+        """Every setting that can carry a reason, with the reason or an empty one."""
+        found = [*self.toolchains.reasons(scope.toolchain.toolchain)]
+        known = self._layer_reasons  # most layers are those of other variants too
+        for placed in scope.layers:
+            if placed.path not in known:
+                known[placed.path] = tuple(layer_reasons(placed))
+            found += known[placed.path]
+        found += version_reasons(self.recipe, scope.variant)
+        if self.recipe.target:
+            found += target_reasons(self.recipe.target)
+        return tuple(found)
+
+    def _default_python(self, variant: str) -> str:
+        """The one of the variant's base if the recipe lists it, else the recipe's first."""
+        toolchain = self.library.toolchains[self.recipe.variants[variant].toolchain]
+        own = self.library.bases[toolchain.base].python
+        return str(own if own in self.recipe.python else self.recipe.python[0])
+
+    def _problem(self, path: settings.Path, what: str, hint: str = "") -> None:
+        where = dotted(path)
+        self.problems.append(
+            Problem(place=self.loaded.place(*path), where=where, what=what, hint=hint)
+        )
+
+    def _key(self, scope: _Scope) -> UnitKey:
+        own = self.recipe.variants[scope.variant].archs
+        defaults = {name: f.default for name, f in self.recipe.features.items()}
+        changed = tuple((n, on) for n, on in scope.features.items() if defaults.get(n) != on)
+        label = variant_label(
+            scope.variant,
+            archs=None if set(scope.archs) == set(own) else scope.archs,
+            features=changed,
+            python=None if scope.python == self._default_python(scope.variant) else scope.python,
+        )
+        return UnitKey(package=self.recipe.package, version=self.version, variant=label)
+
+    def _check_archs(self, scope: _Scope) -> None:
+        path: settings.Path = ("variants", scope.variant, "archs")
+        known, name = scope.toolchain.archs, scope.toolchain.toolchain
+        if known and not scope.archs:
+            self._problem(path, f"names no architecture, but {name} needs one")
+        for index, arch in enumerate(scope.archs):
+            if arch not in known:
+                if known and self.library.catalogue.knowing(arch):
+                    continue  # no slip: preflight tells who knows it
+                hint = perhaps(arch, known) or f"known to {name}: {', '.join(known) or 'none'}"
+                where = path if scope.narrowed else (*path, index)
+                self._problem(where, f"unknown architecture {arch!r}", hint)
+            elif scope.archs.index(arch) != index:
+                self._problem(path, f"{arch!r} is asked for twice")
+
+    def _check_python(self, scope: _Scope) -> None:
+        if scope.python != scope.base.python:
+            what = (
+                f"Python {scope.python} is asked for, but base {scope.base.base} of toolchain "
+                f"{scope.toolchain.toolchain} has {scope.base.python}"
+            )
+            self._problem(("python",), what, "choose a toolchain with another base")
+        elif scope.python not in self.recipe.python:
+            listed = ", ".join(self.recipe.python)
+            self._problem(("python",), f"Python {scope.python} is not listed", f"it has {listed}")
+
+    def _check_parts(self, scope: _Scope) -> None:
+        parts = self.recipe.variants[scope.variant].toolkit_parts
+        known, name = (
+            sorted(toolkit_parts(scope.toolchain)) if parts else [],
+            scope.toolchain.toolchain,
+        )
+        for index, part in enumerate(parts):
+            if part not in known:
+                path: settings.Path = ("variants", scope.variant, "toolkit_parts", index)
+                hint = perhaps(part, known) or f"{name} has {', '.join(known) or 'none'}"
+                self._problem(path, f"unknown part {part!r} of the toolkit", hint)
+
+    def _check_components(self, scope: _Scope) -> None:
+        toolchain, base = scope.toolchain, scope.base
+        if toolchain.components and base.image:
+            what = (
+                f"{toolchain.toolchain} takes packages from {', '.join(toolchain.components)}, "
+                f"but its base {base.base} is an image, whose archive is its own"
+            )
+            path: settings.Path = ("variants", scope.variant, "toolchain")
+            self._problem(path, what, "use a base with a suite, or an image that has them")
+
+    def _sources(self, layers: tuple[settings.PlacedLayer, ...]) -> Iterator[Source]:
+        # In the order of their names: what the order of keys in a file says changes nothing.
+        for name, (path, item) in sorted(settings.merged(layers, "sources").items()):
+            staged = cast("StagedSource", item)
+            if name == self.recipe.package:
+                what = "a staged source cannot have the package's own name"
+                self._problem(path, what, "the package's own source is the one of its version")
+            yield resolve_source(name, staged.source, self.library)
+
+    def _needs(self, layers: tuple[settings.PlacedLayer, ...]) -> Iterator[UnitKey]:
+        for path, item in settings.joined(layers, "needs"):
+            need = cast("Need", item)
+            target = self.library.recipes[need.package].recipe
+            if need.version not in target.versions:
+                hint = perhaps(need.version, tuple(target.versions))
+                self._problem(path, f"{need.package} has no version {need.version!r}", hint)
+            elif need.variant not in target.variants:
+                hint = perhaps(need.variant, tuple(target.variants))
+                self._problem(path, f"{need.package} has no variant {need.variant!r}", hint)
+            else:
+                yield UnitKey(package=need.package, version=need.version, variant=need.variant)
+
+    def _patches(
+        self, layers: tuple[settings.PlacedLayer, ...], sources: tuple[Source, ...]
+    ) -> Iterator[PatchFile]:
+        for path, item in settings.joined(layers, "patches"):
+            patch = cast("Patch", item)
+            target = self._target(path, patch.to, sources)
+            found = self.library.patches[self.recipe.package, self.version, patch.file]
+            yield replace(found, source=target)
+
+    def _edits(
+        self, layers: tuple[settings.PlacedLayer, ...], sources: tuple[Source, ...]
+    ) -> Iterator[TextEdit]:
+        for path, item in settings.joined(layers, "edits"):
+            edit = cast("Edit", item)
+            yield TextEdit(
+                source=self._target(path, edit.to, sources),
+                file=edit.file,
+                replace=edit.replace,
+                by=edit.by,
+                count=edit.count,
+            )
+
+    def _target(self, path: settings.Path, name: str | None, sources: tuple[Source, ...]) -> str:
+        known = [source.name for source in sources if source.kind != "wheel"]
+        if name is None:
+            return str(self.recipe.package)
+        if name not in known:
+            self._problem(path, f"no staged source is called {name!r}", perhaps(name, known))
+        return name
+
+    def _env(self, scope: _Scope, sources: tuple[Source, ...]) -> tuple[tuple[str, str], ...]:
+        return Environment(
+            recipe=self.recipe,
+            variant=scope.variant,
+            toolchain=scope.toolchain,
+            layers=scope.layers,
+            values=placeholders(scope.toolchain, scope.archs, sources),
+            tell=self._problem,
+        ).variables()
+
+
+def _in_order(asked: tuple[str, ...], own: tuple[str, ...]) -> tuple[str, ...]:
+    """Architectures in one order, however they were asked for: one label, one identity."""
+    return own if not asked or sorted(asked) == sorted(own) else tuple(sorted(asked))
+
+
+def lock_stem(variant: str, features: dict[str, bool], python: str) -> str:
+    """The file name of a unit's lock, without suffix; architectures share one."""
+    chosen = "".join(f"+{name}" for name, on in sorted(features.items()) if on)
+    return f"{variant}{chosen}-py{python}"
+
+
+def lock_problem(unit: Unit) -> str:
+    """Why the unit's requirements are not locked; empty if they are."""
+    if unit.lock is None:
+        return unit.unlocked or "its build requirements are not locked"
+    if unit.lock.inputs != inputs_digest(unit.lock_inputs):
+        return "its lock was made from other inputs than the recipe now says"
+    tried = _smoke_test_problem(unit.smoke_test) if unit.smoke_test else ""
+    return crates.crates_problem(unit.crates) or tried
+
+
+def _smoke_test_problem(test: SmokeTest) -> str:
+    if test.lock is None:
+        return "what its smoke test installs is not locked"
+    if test.lock.inputs != inputs_digest(test.lock_inputs):
+        return "what its smoke test installs was locked from other inputs than the recipe now says"
+    return ""
+
+
+def _lock_inputs(
+    scope: _Scope, main: Source, needs: tuple[UnitKey, ...], sources: tuple[Source, ...]
+) -> LockInputs:
+    provided = {need.package for need in needs}
+    provided |= {source.name for source in sources if source.kind == "wheel"}
+    return LockInputs(
+        source=main.digest,
+        requires=tuple(sorted(set(_values(scope.layers, "requires")))),
+        provided=tuple(sorted(provided)),
+        python=scope.python,
+        glibc=scope.base.glibc,
+    )
+
+
+def _expected(layers: tuple[settings.PlacedLayer, ...]) -> Expected:
+    expected = settings.last_expectation(layers)
+    if expected is None:
+        return ANYTHING
+    named = expected.extensions
+    return Expected(
+        extensions=None if named is None else tuple(each.name for each in named),
+        tag=expected.tag,
+        device_code=tuple(
+            (each.name, str(each.device_code)) for each in named or () if each.device_code
+        ),
+        libraries=tuple(each.value for each in expected.libraries),
+        isa=tuple(each.value for each in expected.isa),
+        manylinux=expected.manylinux,
+        max_bytes=parse_size(expected.max_size) if expected.max_size else None,
+    )
+
+
+def _values(layers: tuple[settings.PlacedLayer, ...], name: str) -> list[str]:
+    return [_value(item) for _, item in settings.joined(layers, name)]
+
+
+def _value(item: object) -> str:
+    return cast("Reasoned[str]", item).value
