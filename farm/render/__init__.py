@@ -1,0 +1,1 @@
+"""From a unit to the Dockerfile, the manifest of its context, and its identity: pure."""
