@@ -1,0 +1,328 @@
+"""Run one build step, keep its whole log and how it ended, and exit 0.
+
+An engine with default settings clips what a step prints, and exports nothing of
+a step that fails.  So the step writes its log to files that leave with its
+results, records its exit status, and succeeds as far as the engine can see.
+
+Files, below ``--out``: ``logs/NAME.log`` (the bytes as they came),
+``logs/NAME.timed.log`` (each line after the UTC time at which it began), and
+``status.json``, written last and in one piece.  ``--spill`` is a folder in a
+cache mount; ``KEY.log`` there survives a cancelled or killed build.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+EXIT_BROKEN = 70
+FORBIDDEN = 71
+"""The status of a command that was ended for what it printed."""
+NOT_FOUND = 127  # what a shell says for a command that it cannot find
+CHUNK_BYTES = 1 << 16
+EXCERPT_BYTES = 8192
+LINE_CHARACTERS = 500
+QUIET_S = 1.0
+"""After the command has ended: how long its pipe may stay silent but open."""
+DRAIN_S = 10.0
+"""After the command has ended: how long a left-over process may go on printing."""
+SPILL_AGE_S = 7 * 86400
+OOM_FILES = ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control")
+PEAK_FILES = ("/sys/fs/cgroup/memory.peak", "/sys/fs/cgroup/memory/memory.max_usage_in_bytes")
+
+
+def timestamp(seconds: float) -> str:
+    """Return ISO-8601 in UTC with milliseconds."""
+    whole, fraction = divmod(int(seconds * 1000), 1000)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole)) + f".{fraction:03d}Z"
+
+
+def oom_kills() -> int | None:
+    """Return how many processes of this cgroup the kernel has killed; None if it won't say."""
+    for name in OOM_FILES:
+        with suppress(OSError, ValueError):
+            for line in Path(name).read_text(encoding="ascii").splitlines():
+                if line.startswith("oom_kill "):
+                    return int(line.split()[1])
+    return None
+
+
+def cgroup_peak_bytes() -> int | None:
+    """Return the cgroup's largest memory use, page cache included; None if it won't say."""
+    for name in PEAK_FILES:
+        with suppress(OSError, ValueError):
+            return int(Path(name).read_text(encoding="ascii"))
+    return None
+
+
+class Excerpt:
+    """The first and the last few kilobytes of a stream."""
+
+    def __init__(self) -> None:
+        self.head = b""
+        self.tail = b""
+
+    def write(self, data: bytes) -> None:
+        """Take the next bytes."""
+        if len(self.head) < EXCERPT_BYTES:
+            self.head = (self.head + data)[:EXCERPT_BYTES]
+        self.tail = (self.tail + data)[-EXCERPT_BYTES:]
+
+    @staticmethod
+    def lines(data: bytes) -> list[str]:
+        """Return whole readable lines, long ones cut."""
+        text = data.decode("utf-8", "replace").replace("\0", "\ufffd")
+        return [line[:LINE_CHARACTERS] for line in text.splitlines()]
+
+
+class TimedLog:
+    """Puts the time at which a line began before it, without holding lines in memory."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self.stream = stream
+        self.at_start = True
+
+    def write(self, data: bytes) -> None:
+        """Take the next bytes, which need not end where a line does."""
+        stamp = timestamp(time.time()).encode() + b" "
+        body, ended = (data[:-1], True) if data.endswith(b"\n") else (data, False)
+        text = body.replace(b"\n", b"\n" + stamp)
+        self.stream.write((stamp if self.at_start else b"") + text + (b"\n" if ended else b""))
+        self.stream.flush()
+        self.at_start = ended
+
+    def close(self) -> None:
+        """End the last line, if the command did not."""
+        if not self.at_start:
+            self.stream.write(b"\n")
+        self.stream.close()
+
+
+class Watch:
+    """Looks for texts that the command must not print."""
+
+    def __init__(self, forbidden: Sequence[str]) -> None:
+        self.needles = [text.encode() for text in forbidden]
+        self.line = b""
+        self.found: str | None = None
+
+    def write(self, data: bytes) -> None:
+        """Take the next bytes; ``found`` is the first line that holds one of the texts."""
+        if not self.needles or self.found is not None:
+            return
+        *whole, self.line = (self.line + data).split(b"\n")
+        for line in (*whole, self.line):
+            if any(needle in line for needle in self.needles):
+                text = line.decode("utf-8", "replace").strip()
+                self.found = text[:LINE_CHARACTERS]
+                return
+        self.line = self.line[-CHUNK_BYTES:]  # a line without an end must not fill the memory
+
+
+class Tee:
+    """Sends each chunk to the live view and to every log."""
+
+    def __init__(
+        self, out: Path, name: str, spill: Path | None, forbidden: Sequence[str] = ()
+    ) -> None:
+        logs = out / "logs"
+        logs.mkdir(parents=True, exist_ok=True)
+        self.raw = (logs / f"{name}.log").open("wb", buffering=0)
+        self.timed = TimedLog((logs / f"{name}.timed.log").open("wb"))
+        self.spill = open_spill(spill)
+        self.live: int | None = sys.stdout.fileno()
+        self.excerpt = Excerpt()
+        self.watch = Watch(forbidden)
+
+    def write(self, data: bytes) -> None:
+        """Pass on bytes; only the log files may fail."""
+        self.watch.write(data)
+        write_all(self.raw.fileno(), data)
+        self.timed.write(data)
+        self.excerpt.write(data)
+        if self.spill is not None:
+            try:
+                write_all(self.spill.fileno(), data)
+            except OSError:  # the copy is a second chance, never the reason of a failure
+                self.spill = None
+        if self.live is not None:
+            try:
+                write_all(self.live, data)
+            except OSError:  # nobody watches any more
+                self.live = None
+
+    def close(self) -> None:
+        """Close the files."""
+        self.raw.close()
+        self.timed.close()
+        if self.spill is not None:
+            self.spill.close()
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write everything; ``os.write`` may take only a part."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def open_spill(path: Path | None) -> BinaryIO | None:
+    """Start the copy afresh and drop copies that are a week old; None if there is no place."""
+    if path is None:
+        return None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for old in path.parent.glob("*.log"):
+            if old.stat().st_mtime < time.time() - SPILL_AGE_S:
+                old.unlink()
+        return path.open("wb", buffering=0)
+    except OSError:
+        return None
+
+
+def pump(child: subprocess.Popen[bytes], tee: Tee) -> None:
+    """Copy the child's output until it ends, and then what is left in the pipe.
+
+    It ends sooner where the child prints what it must not.
+
+    A grandchild that stays behind may hold the pipe open for ever, so the end
+    of the child counts, not the end of the pipe.
+    """
+    assert child.stdout is not None  # noqa: S101 - opened as a pipe below; for the type checker
+    descriptor = child.stdout.fileno()
+    ended_at: float | None = None
+    with selectors.DefaultSelector() as selector:
+        selector.register(descriptor, selectors.EVENT_READ)
+        while True:
+            ready = selector.select(timeout=0.2 if ended_at is None else QUIET_S)
+            if ready:
+                data = os.read(descriptor, CHUNK_BYTES)
+                if not data:
+                    return
+                tee.write(data)
+                if tee.watch.found is not None:
+                    return
+            elif ended_at is not None:
+                return
+            if ended_at is None and child.poll() is not None:
+                ended_at = time.monotonic()
+            if ended_at is not None and time.monotonic() - ended_at > DRAIN_S:
+                return
+
+
+def kill_group(child: subprocess.Popen[bytes]) -> None:
+    """End what is left of the child's process group."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(child.pid, signal.SIGKILL)
+
+
+def run(argv: Sequence[str], tee: Tee) -> int:
+    """Run the command; return its status, negative for a signal, 127 if it can't be started."""
+    try:
+        child = subprocess.Popen(
+            list(argv),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    except OSError as error:
+        tee.write(f"farm: error: cannot run {argv[0]!r}: {error.strerror}\n".encode())
+        return NOT_FOUND
+    signal.signal(signal.SIGTERM, lambda *_: kill_group(child))
+    try:
+        pump(child, tee)
+        if tee.watch.found is not None:
+            text = f"the build printed what its recipe forbids: {tee.watch.found}"
+            tee.write(f"\nfarm: error: {text}\n".encode())
+            return FORBIDDEN
+        return child.wait()
+    finally:
+        kill_group(child)
+        child.wait()
+        if child.stdout is not None:
+            child.stdout.close()
+
+
+def describe(
+    options: argparse.Namespace, tee: Tee, *, status: int, started: float, kills: int | None
+) -> dict[str, object]:
+    """Return what ``status.json`` holds."""
+    finished = time.time()
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    now = oom_kills()
+    return {
+        "step": options.name,
+        "argv": options.command,
+        "exit_status": status if status >= 0 else 128 - status,
+        "signal": signal.Signals(-status).name if status < 0 else None,
+        "attempt": options.attempt,
+        "started": timestamp(started),
+        "finished": timestamp(finished),
+        "seconds": round(finished - started, 3),
+        "peak_rss_bytes": usage.ru_maxrss * 1024,  # Linux counts in KiB: getrusage(2)
+        "user_s": round(usage.ru_utime, 3),
+        "sys_s": round(usage.ru_stime, 3),
+        "cgroup_peak_bytes": cgroup_peak_bytes(),
+        "oom_kills": None if now is None or kills is None else now - kills,
+        "first_lines": Excerpt.lines(tee.excerpt.head)[:5],
+        "last_lines": Excerpt.lines(tee.excerpt.tail)[-40:],
+    }
+
+
+def write_status(out: Path, status: dict[str, object]) -> None:
+    """Write ``status.json`` so that it is whole or absent."""
+    temporary = out / ".status.json.new"
+    temporary.write_text(json.dumps(status, indent=2) + "\n", encoding="utf-8")
+    temporary.replace(out / "status.json")
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Read the command line; the command follows ``--``."""
+    parser = argparse.ArgumentParser(prog="step", description=__doc__)
+    parser.add_argument("--name", required=True)
+    parser.add_argument("--out", required=True, type=Path)
+    parser.add_argument("--spill", type=Path, help="folder in a cache mount")
+    parser.add_argument("--key", help="name of the copy there (default: the step's name)")
+    parser.add_argument("--attempt", type=int, default=1)
+    parser.add_argument("--forbid", action="append", default=[], help="what it must not print")
+    parser.add_argument("command", nargs="+")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the step; return 0 however the command ended, 70 if the step itself broke."""
+    options = parse(arguments)
+    os.umask(0o022)  # modes reach the wheel, and must not depend on the image
+    try:
+        spill = options.spill / f"{options.key or options.name}.log" if options.spill else None
+        tee = Tee(options.out, options.name, spill, options.forbid)
+        started, kills = time.time(), oom_kills()
+        try:
+            status = run(options.command, tee)
+        finally:
+            tee.close()
+        write_status(
+            options.out, describe(options, tee, status=status, started=started, kills=kills)
+        )
+    except OSError as error:
+        print(f"farm: error: step {options.name}: {error}", file=sys.stderr, flush=True)
+        return EXIT_BROKEN
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

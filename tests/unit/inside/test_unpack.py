@@ -1,0 +1,120 @@
+"""Unpacking archives: what lands where, and what is refused."""
+
+from __future__ import annotations
+
+import io
+import stat
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from farm.inside.unpack import RefusedError, main, unpack
+
+
+def tar(path: Path, *members: tuple[str, bytes | str], mode: int = 0o644) -> Path:
+    """Bytes make a file, ``->x`` a symbolic link, ``=>x`` a hard link, ``/`` a folder."""
+    with tarfile.open(path, "w:gz") as archive:
+        for name, content in members:
+            info = tarfile.TarInfo(name)
+            info.mode, info.mtime = mode, 1_000_000_000
+            if isinstance(content, bytes):
+                info.size = len(content)
+                archive.addfile(info, io.BytesIO(content))
+                continue
+            kinds = {"->": tarfile.SYMTYPE, "=>": tarfile.LNKTYPE, "/": tarfile.DIRTYPE}
+            info.type = kinds.get(content[:2], tarfile.CHRTYPE)
+            info.linkname = content[2:]
+            archive.addfile(info)
+    return path
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(files)}
+
+
+def test_the_single_top_folder_is_stripped(tmp_path: Path) -> None:
+    archive = tar(tmp_path / "a.tar.gz", ("a-1/", "/"), ("a-1/x", b"1"), ("a-1/d/y", b"2"))
+    unpack(archive, tmp_path / "out")
+    assert tree(tmp_path / "out") == {"x": b"1", "d/y": b"2"}
+
+
+def test_an_archive_without_a_top_folder_is_unpacked_as_it_is(tmp_path: Path) -> None:
+    unpack(tar(tmp_path / "a.tar", ("./x", b"1"), ("./d/y", b"2")), tmp_path / "out")
+    assert tree(tmp_path / "out") == {"x": b"1", "d/y": b"2"}
+
+
+def test_an_archive_of_one_file_keeps_its_name(tmp_path: Path) -> None:
+    unpack(tar(tmp_path / "a.tar", ("only", b"1")), tmp_path / "out")
+    assert tree(tmp_path / "out") == {"only": b"1"}
+
+
+def test_modes_are_settled_and_times_kept(tmp_path: Path) -> None:
+    unpack(tar(tmp_path / "a.tar", ("a/x", b"1"), ("a/y", b""), mode=0o4711), tmp_path / "o")
+    facts = (tmp_path / "o/x").stat()
+    assert (stat.S_IMODE(facts.st_mode), facts.st_mtime) == (0o755, 1_000_000_000)
+
+
+def test_links_inside_are_kept(tmp_path: Path) -> None:
+    members = (("a/x", b"1"), ("a/d/s", "->../x"), ("a/h", "=>a/x"))
+    unpack(tar(tmp_path / "a.tar", *members), tmp_path / "out")
+    assert (tmp_path / "out/d/s").readlink() == Path("../x")
+    assert tree(tmp_path / "out") == {"d/s": b"1", "h": b"1", "x": b"1"}
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        [("a/x", b""), ("../evil", b"1")],
+        [("a/x", b""), ("a/../../evil", b"1")],
+        [("/evil", b"1")],
+        [("a/x", b""), ("a/s", "->/etc")],
+        [("a/x", b""), ("a/s", "->../../evil")],
+        [("a/x", b""), ("a/s", "->../b")],
+        [("a/x", b""), ("a/h", "=>../evil")],
+        [("a/l", "->."), ("a/up", "->l/.."), ("a/up/evil", b"1")],
+        [("a/x", b""), ("a/dev", "device")],
+    ],
+)
+def test_what_would_lead_out_is_refused(
+    tmp_path: Path, members: list[tuple[str, bytes | str]]
+) -> None:
+    archive = tar(tmp_path / "bad.tar", *members)
+    with pytest.raises(RefusedError):
+        unpack(archive, tmp_path / "deep/out")
+    assert not list(tmp_path.rglob("evil"))
+
+
+def test_a_zip_is_unpacked_like_a_tar(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("a/x", b"1")
+        archive.writestr("a/d/y", b"2")
+    unpack(tmp_path / "a.zip", tmp_path / "out")
+    assert tree(tmp_path / "out") == {"d/y": b"2", "x": b"1"}
+
+
+def test_a_zip_that_leads_out_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("../evil", b"1")
+    with pytest.raises(RefusedError, match="leads out"):
+        unpack(tmp_path / "a.zip", tmp_path / "deep/out")
+
+
+def test_a_truncated_archive_is_refused_with_one_line(tmp_path: Path) -> None:
+    archive = tar(tmp_path / "a.tar.gz", ("a/x", bytes(range(256)) * 4000))
+    archive.write_bytes(archive.read_bytes()[:-100])
+    script = Path(sys.modules[unpack.__module__].__file__ or "")
+    argv = [sys.executable, str(script), str(archive), str(tmp_path / "out")]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 65
+    assert done.stderr.startswith("farm: error: unpack a.tar.gz: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_what_is_no_archive_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "page.tar.gz").write_text("<html>not found</html>")
+    assert main([str(tmp_path / "page.tar.gz"), str(tmp_path / "out")]) == 65
