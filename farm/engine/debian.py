@@ -1,0 +1,216 @@
+"""Where Debian packages come from: the mirror, its keys, and apt's settings for reaching it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from farm.errors import EngineError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+MIRROR_VARIABLE = "FARM_DEBIAN_MIRROR"
+KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+APT_FOLDER = Path("/etc/apt")
+_NOT_MAIN_ARCHIVE = re.compile(r"security|ports|backports|debug")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AptSource:
+    """One line, or one stanza's URI, of the machine's apt configuration."""
+
+    uri: str
+    suites: tuple[str, ...]
+    components: tuple[str, ...]
+    signed_by: str = ""
+
+
+def parse_list(text: str) -> Iterator[AptSource]:
+    """Yield the ``deb`` lines of a one-line-style file (sources.list(5))."""
+    pattern = re.compile(r"deb\s+(?:\[(?P<options>[^]]*)\]\s+)?(?P<uri>\S+)\s+(?P<rest>\S.*)")
+    for line in text.splitlines():
+        found = pattern.fullmatch(line.partition("#")[0].strip())
+        if not found:
+            continue
+        suite, *components = found["rest"].split()
+        signed = re.search(r"signed-by=(\S+)", found["options"] or "")
+        yield AptSource(
+            uri=found["uri"],
+            suites=(suite,),
+            components=tuple(components),
+            signed_by=signed[1] if signed else "",
+        )
+
+
+def parse_deb822(text: str) -> Iterator[AptSource]:
+    """Yield one source for each URI of the ``Types: deb`` stanzas of a ``.sources`` file."""
+    lines = "\n".join(line for line in text.splitlines() if not line.startswith("#"))
+    for stanza in re.split(r"\n\s*\n", lines):
+        unfolded = re.sub(r"\n[ \t]+", " ", stanza)
+        pairs = (line.partition(":") for line in unfolded.splitlines())
+        fields = {name.strip().lower(): value.strip() for name, _, value in pairs}
+        if "deb" not in fields.get("types", "").split():
+            continue
+        if fields.get("enabled", "yes").lower() in {"no", "false", "0"}:
+            continue
+        for uri in fields.get("uris", "").split():
+            yield AptSource(
+                uri=uri,
+                suites=tuple(fields.get("suites", "").split()),
+                components=tuple(fields.get("components", "").split()),
+                signed_by=fields.get("signed-by", ""),
+            )
+
+
+def configured_sources(folder: Path = APT_FOLDER) -> tuple[AptSource, ...]:
+    """Return every package source of the machine's apt configuration, in apt's order."""
+    parts = folder / "sources.list.d"
+    sources: list[AptSource] = []
+    for path in [folder / "sources.list", *sorted(parts.glob("*.list"))]:
+        if path.is_file():
+            sources += parse_list(path.read_text(encoding="utf-8", errors="replace"))
+    for path in sorted(parts.glob("*.sources")):
+        sources += parse_deb822(path.read_text(encoding="utf-8", errors="replace"))
+    return tuple(sources)
+
+
+def choose_mirror(sources: Iterable[AptSource]) -> str | None:
+    """Return the URI that is most likely Debian's main archive, or None.
+
+    Third parties also serve ``…/debian stable main``; what tells Debian apart
+    is its own keyring, or that the same URI serves ``<suite>-updates``.
+    """
+
+    def likelihood(source: AptSource) -> int:
+        by_keyring = "debian-archive" in source.signed_by
+        updates = any(
+            suite.endswith("-updates")
+            for other in candidates
+            if other.uri.rstrip("/") == source.uri.rstrip("/")
+            for suite in other.suites
+        )
+        return 2 * by_keyring + updates + (not source.signed_by)
+
+    candidates = [
+        source
+        for source in sources
+        if "main" in source.components
+        and "debian" in source.uri
+        and not _NOT_MAIN_ARCHIVE.search(source.uri)
+    ]
+    best = max(candidates, key=likelihood, default=None)
+    return best.uri if best and likelihood(best) else None
+
+
+def mirror(folder: Path = APT_FOLDER) -> str:
+    """Return the Debian mirror to use: ``FARM_DEBIAN_MIRROR``, else the machine's own.
+
+    ``folder`` holds apt's configuration.
+
+    Raises:
+        EngineError: Neither is there, or the variable holds no URI.
+    """
+    named = os.environ.get(MIRROR_VARIABLE, "").strip()
+    if named:
+        if not re.fullmatch(r"https?://[^\s\[\]\"';]+", named):
+            raise EngineError(f"{MIRROR_VARIABLE} is no http or https URI: {shown(named)!r}")
+        return named
+    found = choose_mirror(configured_sources(folder))
+    if found is None:
+        raise EngineError(
+            f"no Debian mirror is configured in {folder}",
+            hint=f"set {MIRROR_VARIABLE} to the URI of a Debian archive (the folder with dists/)",
+        )
+    return found
+
+
+def keyring() -> Path:
+    """Return the file with Debian's archive keys.
+
+    Raises:
+        EngineError: The machine has none.
+    """
+    if KEYRING.is_file():
+        return KEYRING
+    raise EngineError(
+        f"Debian's archive keys are missing: {KEYRING}",
+        hint="install the package debian-archive-keyring (Ubuntu has it as well)",
+    )
+
+
+def shown(text: str) -> str:
+    """Return a text without the user names and passwords of its URIs."""
+    return re.sub(r"(?<=://)[^/@\s]+@", "", text)
+
+
+def require_tools(tools: Sequence[tuple[str, str]], *, purpose: str) -> None:
+    """Check that programs are there.
+
+    Args:
+        tools: Names of programs, each with the package that holds it.
+        purpose: What they are needed for, for the message.
+
+    Raises:
+        EngineError: Naming everything that is missing.
+    """
+    path = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/sbin"))
+    missing = [pair for pair in tools if shutil.which(pair[0], path=path) is None]
+    if missing:
+        names = ", ".join(tool for tool, _ in missing)
+        packages = " ".join(dict.fromkeys(package for _, package in missing))
+        raise EngineError(
+            f"{purpose} needs programs that this machine lacks: {names}",
+            hint=f"install: {packages}; or use a Docker Engine of your own",
+        )
+
+
+def network_settings(*, host_files: bool) -> tuple[str, ...]:
+    """Return the lines of the machine's apt configuration that say how to fetch.
+
+    Proxies, certificates, time-outs and tolerance for old Release files are
+    honoured; hooks, sources, pins and everything else of apt.conf are not.
+    ``host_files`` tells whether settings that name files of the machine make sense.
+    """
+    environment = {**os.environ, "LC_ALL": "C.UTF-8"}
+    environment.pop("APT_CONFIG", None)
+    done = subprocess.run(
+        ["apt-config", "dump"],  # noqa: S607 - wherever the machine keeps it
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+    )
+    wanted = re.compile(
+        r'Acquire::(https?(::[^ ]+)?|Retries|Check-Valid-Until|Check-Date|ForceIPv4) "[^"]*";'
+    )
+    files = re.compile(
+        r"::(Proxy-?Auto-?Detect|Ca(Info|Path)|Ssl[A-Za-z]+|CrlFile)\b", re.IGNORECASE
+    )
+    return tuple(
+        line
+        for line in done.stdout.splitlines()
+        if wanted.fullmatch(line) and (host_files or not files.search(line))
+    )
+
+
+def fetch_variables() -> dict[str, str]:
+    """Return the environment variables for reaching the network, passed on on purpose."""
+    names = ("http_proxy", "https_proxy", "no_proxy", "all_proxy")
+    both = [*names, *(name.upper() for name in names)]
+    return {name: os.environ[name] for name in both if os.environ.get(name)}
+
+
+def ca_bundle() -> Path | None:
+    """Return the machine's bundle of certificate authorities, the user's choice first."""
+    named = [os.environ.get(name, "") for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")]
+    usual = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
+    for text in (*named, *usual):
+        if text and Path(text).is_file():
+            return Path(text)
+    return None

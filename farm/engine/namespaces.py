@@ -1,0 +1,210 @@
+"""Starts the private engine's daemons in their own namespaces, detached from the caller.
+
+What is done and why it must be done so was measured (see ``docs``): a second
+dockerd in the host's network namespace deletes the first one's bridge; without
+a process namespace of its own, a killed dockerd leaves build steps running.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from farm.engine import packages, process, toolbox
+from farm.errors import EngineError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from farm.engine.place import Place
+    from farm.engine.toolbox import Toolbox
+
+# The inner shell says who it is, in the words of proc(5), and becomes the
+# program; the outer one ends at once, so that init collects the program when
+# it ends, and not whoever happened to start it.
+_DETACH = """
+/bin/sh -c '
+  cat /proc/sys/kernel/random/boot_id /proc/$$/stat >"$1.part"; mv "$1.part" "$1"; shift; exec "$@"
+' farm "$@" &
+"""
+
+# Run by the host's sh as the first process of new namespaces: tree, data
+# folder, run folder, the file descriptor that the network program waits on.
+_ENGINE = """
+set -eu
+root=$1; data=$2; run=$3; ca=$4; lifeline=$5
+# dash knows one digit only; a descriptor that stays open ends with the namespace all the same
+case $lifeline in ?) eval "exec $lifeline>&-" ;; esac
+mount --bind "$root" "$root"
+cd "$root"
+mount -t proc proc proc
+mount -t sysfs sysfs sys 2>/dev/null || mount --rbind /sys sys
+mount --rbind /sys/fs/cgroup sys/fs/cgroup
+mount --rbind /dev dev
+mount -t tmpfs -o mode=0755 tmpfs run
+mount -t tmpfs -o mode=1777 tmpfs tmp
+mkdir run/engine run/bin
+mount --bind "$run" run/engine
+mount --bind "$data" srv
+for name in resolv.conf hosts; do mount --bind "$run/$name" "etc/$name"; done
+if [ -n "$ca" ]; then mount --bind "$ca" etc/ssl/certs/ca-certificates.crt; fi
+pivot_root . mnt
+cd /
+PATH=/run/bin:/usr/sbin:/usr/bin
+hash -r
+umount -l /mnt
+mount -o remount,bind,ro /
+iptables=false
+for kind in nft legacy; do
+  if "iptables-$kind" -t nat -n -L >/dev/null 2>&1; then
+    for name in iptables ip6tables; do ln -s "/usr/sbin/$name-$kind" "/run/bin/$name"; done
+    iptables=true
+    break
+  fi
+done
+exec tini -- dockerd --config-file /run/engine/daemon.json --iptables=$iptables
+"""
+
+_RESOLVER = "10.0.2.3"
+"""Where slirp4netns answers name queries, with what the host itself would find."""
+
+
+def detach(
+    command: Sequence[str],
+    identity: Path,
+    log: Path,
+    *,
+    env: dict[str, str],
+    inherited: Sequence[int] = (),
+) -> process.ProcessId | None:
+    """Start a program that outlives this one.
+
+    Args:
+        command: The program and its arguments.
+        identity: File that the program's identity is written to, before it starts.
+        log: File that its output is appended to.
+        env: Its whole environment.
+        inherited: File descriptors that it gets.
+
+    Returns:
+        Who it is, or None if it has ended already.
+    """
+    identity.unlink(missing_ok=True)
+    with log.open("ab") as output:
+        subprocess.run(
+            ["/bin/sh", "-c", _DETACH, "farm", str(identity), *command],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env=env,
+            cwd="/",
+            pass_fds=tuple(inherited),
+            start_new_session=True,
+            umask=0o022,
+            check=True,
+        )
+    deadline = time.monotonic() + 10
+    while not identity.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return process.read_identity(identity)
+
+
+def start_engine(tools: Toolbox, place: Place, *, lifeline: int) -> process.ProcessId:
+    """Start dockerd in namespaces of its own (network, mounts, processes, IPC).
+
+    ``lifeline`` is the writing end of a pipe that stays open as long as it lives.
+
+    Raises:
+        EngineError: It ended at once.
+    """
+    (place.run / "resolv.conf").write_text(f"nameserver {_RESOLVER}\n", encoding="ascii")
+    # Without this, dockerd asks the network where localhost is, and on a machine
+    # that is offline waits ten seconds for the answer.
+    (place.run / "hosts").write_text("127.0.0.1 localhost\n::1 localhost\n", encoding="ascii")
+    space = ("--net", "--mount", "--pid", "--ipc", "--propagation", "private")
+    arguments = (tools.root, place.data, place.run, toolbox.ca_bundle_text(), lifeline)
+    command = (
+        *("unshare", *space, "--fork", "--kill-child"),
+        *("/bin/sh", "-c", _ENGINE, "farm"),
+        *(str(argument) for argument in arguments),
+    )
+    variables = {
+        **toolbox.host_environment(),
+        # Builds with long logs are clipped otherwise (moby/buildkit defaults: 2 MiB, 200 KiB/s).
+        "BUILDKIT_STEP_LOG_MAX_SIZE": "-1",
+        "BUILDKIT_STEP_LOG_MAX_SPEED": "-1",
+    }
+    file = place.engine_identity
+    started = detach(command, file, place.log, env=variables, inherited=(lifeline,))
+    if started is None:
+        raise EngineError("the private engine ended at once")
+    return started
+
+
+def start_network(
+    tools: Toolbox, place: Place, engine: process.ProcessId, *, lifeline: int
+) -> process.ProcessId:
+    """Connect the engine's network namespace to the outside, through a user-space stack.
+
+    Raises:
+        EngineError: It did not come up.
+    """
+    _await_own_network(engine)
+    ready, ready_end = os.pipe()
+    try:
+        command = tools.inside(
+            (
+                *("slirp4netns", "--configure", "--mtu=65520", "--disable-host-loopback"),
+                *(f"--exit-fd={lifeline}", f"--ready-fd={ready_end}"),
+                *(str(engine.pid), "tap0"),
+            ),
+            own_processes=False,
+        )
+        env = toolbox.host_environment()
+        inherited = (lifeline, ready_end)
+        files = (place.network_identity, place.network_log)
+        started = detach(command, *files, env=env, inherited=inherited)
+    finally:
+        os.close(ready_end)
+    with os.fdopen(ready, "rb") as pipe:
+        said = pipe.read(1)  # ends as well when the program does
+    if started is None or said != b"1":
+        raise EngineError(
+            "the private engine's network (slirp4netns) did not come up",
+            hint=f"see {place.network_log}; it needs /dev/net/tun",
+            details=packages.last_lines(place.network_log.read_text("utf-8", "replace")),
+        )
+    return started
+
+
+def _await_own_network(engine: process.ProcessId) -> None:
+    """Wait until the process has left the host's network namespace."""
+    host = Path("/proc/self/ns/net").readlink()
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline and engine.alive():
+        try:
+            if Path(f"/proc/{engine.pid}/ns/net").readlink() != host:
+                return
+        except OSError:
+            break
+        time.sleep(0.01)
+    raise EngineError("the private engine's namespaces could not be made")
+
+
+def daemon_config(*, cgroup_parent: str) -> dict[str, object]:
+    """Return dockerd's whole configuration; paths are those inside its tree."""
+    return {
+        "data-root": "/srv",
+        "exec-root": "/run/docker",
+        "pidfile": "/run/docker.pid",
+        "hosts": ["unix:///run/engine/docker.sock"],
+        "userland-proxy": False,
+        "dns": [_RESOLVER],
+        "cgroup-parent": cgroup_parent,
+        "exec-opts": ["native.cgroupdriver=cgroupfs"],  # no systemd is reachable from there
+        "log-level": "warn",
+        "shutdown-timeout": 5,
+    }

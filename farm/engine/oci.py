@@ -1,0 +1,137 @@
+"""Writes one root file system as an image archive that every engine can load.
+
+The archive is an OCI image layout (opencontainers/image-spec, image-layout.md)
+with one uncompressed layer, plus the ``manifest.json`` that ``docker load`` of
+the classic store reads.  It holds no time, so the ids follow from the content.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import platform
+import tarfile
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+_CONFIG = "application/vnd.oci.image.config.v1+json"
+_LAYER = "application/vnd.oci.image.layer.v1.tar"
+_INDEX = "application/vnd.oci.image.index.v1+json"
+_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+"""From uname(1)'s names to those of the image specification (GOARCH)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageIds:
+    """An image's name and ids, all ``sha256:…``.
+
+    Engines with the classic store call the image ``config``, those with
+    containerd's store call it ``manifest``.
+    """
+
+    tag: str
+    layer: str
+    config: str
+    manifest: str
+
+
+def digest_of(path: Path) -> str:
+    """Return ``sha256:…`` of a file."""
+    with path.open("rb") as stream:
+        return "sha256:" + hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def write_archive(layer: Path, archive: Path, *, name: str, comment: str) -> ImageIds:
+    """Write ``archive`` from the layer's tar; the tag is ``<name>-<12 digits of its digest>``.
+
+    Raises:
+        OSError: The disk is full, say; ``archive`` is then incomplete.
+    """
+    layer_digest = digest_of(layer)
+    tag = f"{name}-{_hex(layer_digest)[:12]}"
+    config = _json(_config_of(layer_digest, comment))
+    config_digest = _digest(config)
+    manifest = _json(
+        {
+            "schemaVersion": 2,
+            "mediaType": _MANIFEST,
+            "config": _descriptor(_CONFIG, config_digest, len(config)),
+            "layers": [_descriptor(_LAYER, layer_digest, layer.stat().st_size)],
+        }
+    )
+    manifest_digest = _digest(manifest)
+    with tarfile.open(archive, "w", format=tarfile.GNU_FORMAT) as out:
+        _add(out, "oci-layout", _json({"imageLayoutVersion": "1.0.0"}))
+        _add(out, "index.json", _json(_index_of(tag, manifest_digest, len(manifest))))
+        _add(out, "manifest.json", _json(_classic_manifest(tag, config_digest, layer_digest)))
+        _add(out, _blob(manifest_digest), manifest)
+        _add(out, _blob(config_digest), config)
+        entry = tarfile.TarInfo(_blob(layer_digest))
+        entry.size = layer.stat().st_size
+        entry.mode = 0o644
+        with layer.open("rb") as stream:
+            out.addfile(entry, stream)
+    return ImageIds(tag=tag, layer=layer_digest, config=config_digest, manifest=manifest_digest)
+
+
+def architecture() -> str:
+    """Return this machine's architecture as images name it."""
+    machine = platform.machine()
+    return _ARCHITECTURES.get(machine, machine)
+
+
+def _config_of(layer_digest: str, comment: str) -> dict[str, object]:
+    return {
+        "architecture": architecture(),
+        "os": "linux",
+        "config": {"Env": [_PATH], "Cmd": ["/bin/bash"], "WorkingDir": "/"},
+        "rootfs": {"type": "layers", "diff_ids": [layer_digest]},
+        "history": [{"created_by": comment}],
+    }
+
+
+def _index_of(tag: str, manifest_digest: str, size: int) -> dict[str, object]:
+    # No whole name for containerd's store: it would have to name a registry. An engine with
+    # that store is told the tag once it has the image.
+    names = {"org.opencontainers.image.ref.name": tag.rpartition(":")[2]}
+    entry = {**_descriptor(_MANIFEST, manifest_digest, size), "annotations": names}
+    return {"schemaVersion": 2, "mediaType": _INDEX, "manifests": [entry]}
+
+
+def _classic_manifest(tag: str, config_digest: str, layer_digest: str) -> list[object]:
+    return [
+        {"Config": _blob(config_digest), "RepoTags": [tag], "Layers": [_blob(layer_digest)]},
+    ]
+
+
+def _descriptor(media_type: str, digest: str, size: int) -> dict[str, object]:
+    return {"mediaType": media_type, "digest": digest, "size": size}
+
+
+def _add(out: tarfile.TarFile, name: str, content: bytes) -> None:
+    entry = tarfile.TarInfo(name)
+    entry.size = len(content)
+    entry.mode = 0o644
+    out.addfile(entry, io.BytesIO(content))
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _digest(content: bytes) -> str:
+    return "sha256:" + hashlib.sha256(content).hexdigest()
+
+
+def _hex(digest: str) -> str:
+    return digest.removeprefix("sha256:")
+
+
+def _blob(digest: str) -> str:
+    return f"blobs/sha256/{_hex(digest)}"

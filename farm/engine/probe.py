@@ -1,0 +1,363 @@
+"""Find the user's Docker and find out what it can do, by doing it.
+
+Version strings don't tell: distributions build BuildKit as ``v0.0.0+unknown``,
+and a new buildx can sit before an old engine.  So a build that takes 0.2 s and
+needs no image uses everything that the farm's Dockerfiles use.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from farm.engine.buildx import BuildRequest, build
+from farm.engine.endpoint import Endpoint
+from farm.errors import EngineError, FarmError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+REACH_TIMEOUT_S = 5.0
+PROBE_TIMEOUT_S = 60.0
+
+NO_BUILDX = "the buildx plugin"
+OLD_BUILDX = "buildx with --progress=rawjson"
+NO_NETWORK_FLAG = "RUN --network"
+NO_HEREDOCS = "heredocs in Dockerfiles"
+
+# A stage that the target does not need must parse, and is never run: no image is needed.
+_PROBE_ALL = """\
+FROM scratch AS parsed
+RUN --network=none --mount=type=cache,id=farm-log,target=/c --mount=type=secret,id=s ["/none"]
+FROM scratch AS probe
+COPY <<farm /probe
+works
+farm
+"""
+_PROBE_HEREDOC = """\
+FROM scratch AS probe
+COPY <<farm /probe
+works
+farm
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeReport:
+    """What is known of the user's Docker.
+
+    ``found`` says that an engine answers; ``missing`` what it lacks then;
+    ``detail`` why it was not found, or where it is; ``name`` is the context.
+    """
+
+    found: bool
+    name: str = ""
+    version: str = ""
+    missing: tuple[str, ...] = ()
+    detail: str = ""
+    hint: str = ""
+    host: str = ""
+    engine_id: str = ""
+    endpoint: Endpoint | None = None
+
+    @property
+    def good(self) -> bool:
+        """Whether the farm can build with it."""
+        return self.found and not self.missing and self.endpoint is not None
+
+    @property
+    def summary(self) -> str:
+        """One phrase that says what it is, or why it can't be used."""
+        if not self.found:
+            return f"no usable Docker ({self.detail})"
+        title = f"your Docker ({self.version}, context {self.name})"
+        return f"{title} lacks {' and '.join(self.missing)}" if self.missing else title
+
+
+def probe_user_engine(
+    *,
+    timeout_s: float = REACH_TIMEOUT_S,
+    other_buildx: tuple[str, ...] = (),
+) -> ProbeReport:
+    """Look for the user's Docker and try what the farm needs of it.  Never raises.
+
+    Args:
+        timeout_s: How long it may take to answer at all.
+        other_buildx: A buildx command to use where Docker has no plugin.
+    """
+    docker = shutil.which("docker")
+    if docker is None:
+        return ProbeReport(found=False, detail="there is no docker command on the PATH")
+    dead = dead_socket(os.environ)
+    if dead:
+        return ProbeReport(found=False, detail=dead, hint=_hint(dead))
+    try:
+        name, host, argv = current_context()
+        info = _info(argv, timeout_s=timeout_s, host=host)
+    except EngineError as error:
+        return ProbeReport(found=False, detail=error.message, hint=error.hint)
+    report = ProbeReport(
+        found=True,
+        name=name,
+        version=str(info["ServerVersion"]),
+        detail=host,
+        host=host,
+        engine_id=str(info.get("ID", "")),
+    )
+    return _try_features(report, info, argv, other_buildx)
+
+
+def dead_socket(environment: Mapping[str, str]) -> str:
+    """Return why the engine can't be there, without starting a client; or nothing.
+
+    Only for a Unix socket that is the default, or that ``DOCKER_HOST`` names:
+    one that is absent or refuses needs no further question.
+    """
+    host = environment.get("DOCKER_HOST", "")
+    if not host:
+        if environment.get("DOCKER_CONTEXT") or _chosen_context(environment):
+            return ""
+        host = "unix:///var/run/docker.sock"
+    if not host.startswith("unix://"):
+        return ""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock, suppress(TimeoutError):
+        sock.settimeout(REACH_TIMEOUT_S)
+        try:
+            sock.connect(host.removeprefix("unix://"))
+        except OSError as error:
+            denied = isinstance(error, PermissionError)
+            return f"permission denied for {host}" if denied else f"nothing answers at {host}"
+    return ""
+
+
+def _chosen_context(environment: Mapping[str, str]) -> str:
+    """Return the context that the user's configuration makes current, or nothing."""
+    folder = Path(environment.get("DOCKER_CONFIG") or Path.home() / ".docker")
+    with suppress(OSError, ValueError, AttributeError):
+        text = (folder / "config.json").read_text(encoding="utf-8")
+        return str(json.loads(text).get("currentContext") or "")
+    return ""
+
+
+def current_context() -> tuple[str, str, tuple[str, ...]]:
+    """Return the current context's name, its host, and the docker command pinned to it.
+
+    Raises:
+        EngineError: The context that the user names does not exist.
+    """
+    from python_on_whales import DockerClient  # takes 0.3 s
+    from python_on_whales.exceptions import DockerException
+
+    try:
+        context = DockerClient().context.inspect(None)
+        name = context.name
+        endpoint = context.endpoints.get("docker")
+    except DockerException as error:
+        said = (error.stderr or str(error)).strip().splitlines()
+        raise EngineError(
+            f"docker does not know its context: {said[-1] if said else error}",
+            hint="see docker context ls, and DOCKER_CONTEXT",
+        ) from error
+    except (ValueError, LookupError, TypeError, AttributeError) as error:  # no Docker of Docker's
+        raise EngineError("docker context inspect says nothing sensible") from error
+    command = DockerClient(context=name).client_config.docker_cmd
+    return name, str(endpoint.host if endpoint else ""), tuple(str(part) for part in command)
+
+
+def ask(argv: tuple[str, ...], *, timeout_s: float) -> subprocess.CompletedProcess[str]:
+    """Run a short client command that must not hang and must not ask for a password.
+
+    Raises:
+        TimeoutError: It did not end in time; it is ended, with all it started.
+        OSError: It cannot be started.
+    """
+    with subprocess.Popen(
+        argv,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        errors="replace",
+        start_new_session=True,  # no terminal, hence no question of ssh's
+    ) as process:
+        try:
+            out, err = process.communicate(timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            raise TimeoutError from None
+        finally:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+    return subprocess.CompletedProcess(argv, process.returncode, out, err)
+
+
+def _info(argv: tuple[str, ...], *, timeout_s: float, host: str) -> dict[str, Any]:
+    """Ask the engine about itself.
+
+    Raises:
+        EngineError: It does not answer, or is no Docker Engine.
+    """
+    try:
+        done = ask((*argv, "info", "--format", "{{json .}}"), timeout_s=timeout_s)
+    except TimeoutError:
+        raise EngineError(
+            f"{host} does not answer within {timeout_s:g} s", hint="check DOCKER_HOST"
+        ) from None
+    except OSError as error:
+        raise EngineError(f"docker cannot be started: {error.strerror}") from error
+    try:
+        info = json.loads(done.stdout)
+    except ValueError:
+        info = {}
+    if isinstance(info, dict) and info.get("ServerVersion"):
+        return info
+    if isinstance(info, dict) and "host" in info:  # podman's own form
+        raise EngineError(
+            "the docker command is podman's", hint="the farm needs Docker's BuildKit"
+        )
+    errors = info.get("ServerErrors") if isinstance(info, dict) else None
+    said = [*(errors or []), *done.stderr.strip().splitlines()]
+    text = str(said[0]) if said else f"nothing answers at {host}"
+    raise EngineError(text.removesuffix(" Is the docker daemon running?"), hint=_hint(text))
+
+
+def _hint(text: str) -> str:
+    if "permission denied" in text.lower():
+        return "let this user talk to Docker (group docker, or rootless Docker), or run as root"
+    return "start Docker, or point DOCKER_HOST or docker context use at an engine that runs"
+
+
+def _try_features(
+    report: ProbeReport,
+    info: dict[str, Any],
+    argv: tuple[str, ...],
+    other_buildx: tuple[str, ...],
+) -> ProbeReport:
+    platform_missing = _platform(info)
+    if platform_missing:
+        return replace(report, missing=(platform_missing,))
+    own = _plugin(info, argv)
+    missing: tuple[str, ...] = (NO_BUILDX,)
+    for buildx in (own, other_buildx):
+        if buildx:
+            endpoint = user_endpoint(report.name, argv, buildx)
+            missing = missing_features(endpoint)
+            report = replace(report, endpoint=endpoint)
+            if missing != (OLD_BUILDX,):
+                break
+    return replace(report, missing=missing)
+
+
+def _platform(info: dict[str, Any]) -> str:
+    """Return what the engine would have to run, if it does not run it."""
+    if info.get("OSType") not in (None, "", "linux"):
+        return "Linux containers"
+    wanted, has = platform.machine(), str(info.get("Architecture") or platform.machine())
+    aliases = {"amd64": "x86_64", "arm64": "aarch64"}
+    if aliases.get(has, has) != aliases.get(wanted, wanted):
+        return f"the architecture {wanted} (it has {has})"
+    return ""
+
+
+def _plugin(info: dict[str, Any], argv: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the buildx command: the plugin itself is quicker, and one process fewer to end."""
+    for plugin in (info.get("ClientInfo") or {}).get("Plugins") or ():
+        if isinstance(plugin, dict) and plugin.get("Name") == "buildx" and not plugin.get("Err"):
+            path = str(plugin.get("Path") or "")
+            return (path,) if os.access(path, os.X_OK) else (*argv, "buildx")
+    return ()
+
+
+def user_endpoint(name: str, argv: tuple[str, ...], buildx: tuple[str, ...]) -> Endpoint:
+    """Return the user's engine, pinned to what is current now.
+
+    ``BUILDX_BUILDER`` names the context's own builder: another one that the
+    user has chosen does not see the images that the farm loads.
+    """
+    env = [("BUILDX_BUILDER", name)]
+    if not os.environ.get("DOCKER_HOST"):  # which docker itself prefers to the context
+        env.append(("DOCKER_CONTEXT", name))
+    return Endpoint(name=name, kind="user", docker=argv, buildx=buildx, env=tuple(env))
+
+
+def missing_features(endpoint: Endpoint) -> tuple[str, ...]:
+    """Return what an engine lacks, found by building."""
+    error = _probe_build(endpoint, _PROBE_ALL)
+    if not error:
+        return ()
+    found = _named(error)
+    if found == NO_NETWORK_FLAG and _probe_build(endpoint, _PROBE_HEREDOC):
+        return (NO_NETWORK_FLAG, NO_HEREDOCS)
+    return (found,)
+
+
+def _named(error: str) -> str:
+    """Return the feature of which an error message tells."""
+    if "Unknown flag: network" in error:
+        return NO_NETWORK_FLAG
+    if "unknown instruction" in error:
+        return NO_HEREDOCS
+    if "rawjson" in error or "unknown flag" in error:
+        return OLD_BUILDX
+    return f"a working build ({error})"
+
+
+def _probe_build(endpoint: Endpoint, dockerfile: str) -> str:
+    """Build; return what was wrong, or nothing."""
+    with tempfile.TemporaryDirectory(prefix="farm-probe-") as folder:
+        root = Path(folder)
+        (root / "context").mkdir()
+        (root / "Dockerfile").write_text(dockerfile, encoding="utf-8")
+        request = BuildRequest(
+            unit="probe",
+            context=root / "context",
+            dockerfile=root / "Dockerfile",
+            target="probe",
+            output=root / "out",
+            timeout_s=PROBE_TIMEOUT_S,
+        )
+        try:
+            result = build(endpoint, request, lambda _: None, cancel=threading.Event())
+            if result.exit_status:
+                return result.error if "without a word" not in result.error else str(result.said)
+            works = (root / "out/probe").read_text(encoding="utf-8") == "works\n"
+        except FarmError as error:
+            return error.message
+        except OSError as error:
+            return str(error)
+    return "" if works else "its output does not arrive"
+
+
+def engine_identity(report: ProbeReport, *, timeout_s: float = REACH_TIMEOUT_S) -> tuple[str, str]:
+    """Return id and version of the engine that answers now.
+
+    Raises:
+        OSError: None does.
+    """
+    if report.host.startswith("unix://"):
+        from farm.engine import daemon_api  # only where there is a socket
+
+        path = Path(report.host.removeprefix("unix://"))
+        try:
+            info = json.loads(daemon_api.get(path, "/info", timeout_s=timeout_s))
+        except ValueError as error:
+            raise OSError("no JSON") from error
+        return str(info.get("ID", "")), str(info.get("ServerVersion", ""))
+    if report.endpoint is None:
+        raise OSError("no endpoint")
+    argv = (*report.endpoint.docker, "info", "--format", "{{.ID}} {{.ServerVersion}}")
+    done = ask(argv, timeout_s=timeout_s)
+    fields = done.stdout.split()
+    if len(fields) != 2:  # noqa: PLR2004 - id and version
+        raise OSError(done.stderr.strip() or "no answer")
+    return fields[0], fields[1]
