@@ -1,0 +1,1 @@
+"""Build a plan: schedule its units, build each on an engine, emit events."""
