@@ -1,0 +1,1 @@
+"""Looking after a machine: what could go wrong on it, and what can be removed from it."""

@@ -1,0 +1,82 @@
+"""What one look at the machine found, as a value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from farm.errors import ExitCode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from farm.load.project import Project
+
+GIB = 2**30
+
+
+class State(StrEnum):
+    """How a check came out."""
+
+    OK = "ok"
+    WARNING = "warning"
+    """Builds work, but not as well as they could, or not all of them."""
+    PROBLEM = "problem"
+    """A build would fail."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One thing that was looked at: what was found, and what to do about it.
+
+    ``code`` is what a build would end with; it is OK unless this is a problem.
+    """
+
+    name: str
+    state: State
+    found: str
+    remedy: str = ""
+    code: ExitCode = ExitCode.OK
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Situation:
+    """What is looked at.  ``project`` is None outside of one, ``out`` likewise."""
+
+    cache: Path
+    environ: Mapping[str, str]
+    project: Project | None = None
+    out: Path | None = None
+    offline: bool = False
+
+
+def ok(name: str, found: str) -> Check:
+    """A check without complaint."""
+    return Check(name=name, state=State.OK, found=found)
+
+
+def warning(name: str, found: str, remedy: str) -> Check:
+    """A check that does not keep anybody from building."""
+    return Check(name=name, state=State.WARNING, found=found, remedy=remedy)
+
+
+def problem(name: str, found: str, remedy: str, code: ExitCode) -> Check:
+    """A check that says why a build would fail."""
+    return Check(name=name, state=State.PROBLEM, found=found, remedy=remedy, code=code)
+
+
+def exit_code(checks: Iterable[Check]) -> ExitCode:
+    """The code of the first problem, or OK."""
+    return next((c.code for c in checks if c.state is State.PROBLEM), ExitCode.OK)
+
+
+def size_text(size_bytes: int) -> str:
+    """Bytes as a person reads them (``1.5 GiB``)."""
+    size = float(size_bytes)
+    for unit in ("B", "KiB", "MiB"):
+        if size < 1024:  # noqa: PLR2004 - the step between these units
+            return f"{size:.0f} {unit}"
+        size /= 1024
+    return f"{size:.1f} GiB"

@@ -1,0 +1,179 @@
+"""What can be removed, how much that frees, and removing it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from farm.engine import private
+from farm.errors import StorageError
+from farm.load.folders import is_marked
+from farm.record.in_use import LOCK_NAME, alone
+from farm.record.record import read_record
+from farm.record.results import STATE
+from farm.record.runs import list_runs
+from farm.upkeep import images
+from farm.upkeep.sizes import freed_bytes, remove
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+    from pathlib import Path
+
+
+class Target(StrEnum):
+    """What `clean` removes; each is an option of the verb."""
+
+    RUNS = "runs"
+    RESULTS = "results"
+    STORE = "store"
+    BASES = "bases"
+    ENGINE = "engine"
+    TEMPORARY = "tmp"
+    IMAGES = "images"
+
+
+IN_CACHE = (Target.STORE, Target.BASES, Target.ENGINE, Target.TEMPORARY)
+"""Everything that farm puts into its cache folder, each in a folder of that name."""
+
+_MEANINGS = {
+    Target.RUNS: "runs but the last: their logs and failed builds",
+    Target.RESULTS: "results: wheels, logs and records",
+    Target.STORE: "fetched sources and build requirements",
+    Target.BASES: "bootstrapped bases",
+    Target.ENGINE: "the private engine: its tools, images and build caches",
+    Target.TEMPORARY: "temporary files",
+    Target.IMAGES: "bases that were loaded into your Docker",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Removable:
+    """One kind of thing that can be removed.
+
+    ``paths`` are files and folders, ``images`` names on the user's Docker;
+    ``frees_bytes`` is what their removal gives back.
+    """
+
+    target: Target
+    meaning: str
+    frees_bytes: int
+    paths: tuple[Path, ...] = ()
+    images: tuple[str, ...] = ()
+
+    @property
+    def count(self) -> int:
+        """How many things."""
+        return len(self.paths) + len(self.images)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grounds:
+    """Where is cleaned; ``out`` is None outside of a project."""
+
+    cache: Path
+    out: Path | None = None
+
+
+def survey(grounds: Grounds, targets: Collection[Target] = tuple(Target)) -> list[Removable]:
+    """Measure what could be removed, in the order of `Target`; nothing is changed."""
+    return [_removable(grounds, target) for target in Target if target in targets]
+
+
+def clean(grounds: Grounds, targets: Collection[Target]) -> list[Removable]:
+    """Remove these; returns what was removed.
+
+    Raises:
+        StorageError: another farm is building, a folder is not farm's, or
+            something cannot be deleted.
+        EngineError: the user's Docker does not let its images go.
+    """
+    _check_cache(grounds.cache, targets)
+    _check_out(grounds.out, targets)
+    held = [grounds.cache] if set(targets) & {*IN_CACHE, Target.IMAGES} else []
+    if grounds.out is not None and {Target.RUNS, Target.RESULTS} & set(targets):
+        held.append(grounds.out / STATE)
+    with alone(*held, purpose="cleaned"):
+        found = survey(grounds, targets)
+        for each in found:
+            _remove(grounds, each)
+        if set(IN_CACHE) <= set(targets):
+            _leave_nothing(grounds.cache)
+    return found
+
+
+def _removable(grounds: Grounds, target: Target) -> Removable:
+    meaning = _MEANINGS[target]
+    if target is Target.IMAGES:
+        loaded = images.loaded_bases()
+        return Removable(
+            target=target,
+            meaning=meaning,
+            frees_bytes=sum(image.size_bytes for image in loaded),
+            images=tuple(image.name for image in loaded),
+        )
+    paths = tuple(_paths(grounds, target))
+    return Removable(target=target, meaning=meaning, frees_bytes=freed_bytes(paths), paths=paths)
+
+
+def _paths(grounds: Grounds, target: Target) -> Iterator[Path]:
+    if target in IN_CACHE:
+        path = grounds.cache / target.value
+        if path.exists() or path.is_symlink():
+            yield path
+    elif grounds.out is None or grounds.out.is_symlink():
+        return
+    elif target is Target.RUNS:
+        yield from (run.folder for run in list_runs(grounds.out)[1:])
+    else:
+        yield from _results(grounds.out)
+
+
+def _results(out: Path) -> Iterator[Path]:
+    """Folders that hold a record: whatever else lies in ``out/`` is not farm's."""
+    for record in sorted(out.glob("*/*/record.json")):
+        folder = record.parent
+        linked = any(path.is_symlink() for path in (record, folder, folder.parent))
+        if not linked and read_record(folder) is not None:
+            yield folder
+
+
+def _remove(grounds: Grounds, found: Removable) -> None:
+    if found.target is Target.IMAGES:
+        images.remove(found.images)
+        return
+    if found.target is Target.ENGINE and found.paths:
+        private.stop(grounds.cache)
+    within = grounds.cache if found.target in IN_CACHE else grounds.out
+    for path in found.paths:
+        if within is not None:
+            remove(path, within=within)
+    if found.target is Target.RESULTS:
+        for parent in {path.parent for path in found.paths}:
+            if not any(parent.iterdir()):
+                parent.rmdir()
+
+
+def _check_cache(cache: Path, targets: Collection[Target]) -> None:
+    """Refuse to delete in a folder that farm has not made, whatever the variable says."""
+    if set(targets) & set(IN_CACHE) and cache.exists() and not is_marked(cache):
+        raise StorageError(
+            f"{cache} was not made by farm: it has no CACHEDIR.TAG; nothing is deleted there",
+            hint="check FARM_CACHE_DIR",
+        )
+
+
+def _check_out(out: Path | None, targets: Collection[Target]) -> None:
+    if out is not None and out.is_symlink() and {Target.RUNS, Target.RESULTS} & set(targets):
+        raise StorageError(
+            f"{out} is a link, which is not followed: nothing is deleted",
+            hint=f"name the folder itself: --output-dir {out.resolve()}",
+        )
+
+
+def _leave_nothing(cache: Path) -> None:
+    """Remove the folder itself, unless there is something in it that is not farm's."""
+    if cache.is_dir() and {path.name for path in cache.iterdir()} <= {LOCK_NAME, "CACHEDIR.TAG"}:
+        for name in (LOCK_NAME, "CACHEDIR.TAG"):
+            (cache / name).unlink(missing_ok=True)
+        cache.rmdir()

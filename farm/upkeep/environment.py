@@ -1,0 +1,174 @@
+"""Variables of the environment that steer a build, or only look as if they did."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from farm.errors import ExitCode
+from farm.load.nearest import perhaps
+from farm.stage.urls import redact
+from farm.upkeep.checks import ok, problem, warning
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from farm.upkeep.checks import Check
+
+CA_VARIABLES = (
+    "PIP_CERT",
+    "REQUESTS_CA_BUNDLE",
+    "SSL_CERT_FILE",
+    "CURL_CA_BUNDLE",
+    "GIT_SSL_CAINFO",
+    "CARGO_HTTP_CAINFO",
+)
+_USED_BY_FARM = CA_VARIABLES[:4]
+FARM_VARIABLES = (
+    "FARM_CACHE_DIR",
+    "FARM_DEBIAN_MIRROR",
+    "FARM_DEBUG",
+    "FARM_ENGINE",
+    "FARM_JOBS",
+    "FARM_MEMORY",
+    "FARM_ROOT",
+    "FARM_SOURCE_MIRROR",
+    "FARM_WRITE_GOLDENS",
+)
+IGNORED = (
+    "PIP_CONSTRAINT",
+    "PIP_EXTRA_INDEX_URL",
+    "PIP_FIND_LINKS",
+    "PIP_NO_BINARY",
+    "PIP_NO_INDEX",
+    "PIP_PRE",
+    "UV_CONSTRAINT",
+    "UV_EXCLUDE_NEWER",
+    "UV_EXTRA_INDEX_URL",
+    "UV_FIND_LINKS",
+    "UV_INDEX",
+    "UV_NO_INDEX",
+)
+"""Set for pip and uv; a build that depended on them could not be repeated elsewhere."""
+FOR_THE_RECIPE = (
+    "CC",
+    "CFLAGS",
+    "CMAKE_ARGS",
+    "CMAKE_BUILD_PARALLEL_LEVEL",
+    "CUDAHOSTCXX",
+    "CXX",
+    "CXXFLAGS",
+    "LDFLAGS",
+    "PYTORCH_ROCM_ARCH",
+    "SOURCE_DATE_EPOCH",
+    "TORCH_CUDA_ARCH_LIST",
+    "VLLM_TARGET_DEVICE",
+)
+"""Do not reach the container."""
+_PROXIES = ("http_proxy", "https_proxy", "all_proxy")
+
+
+def checks(environ: Mapping[str, str]) -> Iterator[Check]:
+    """Look at the environment; what is not set is not mentioned."""
+    yield from _certificates(environ)
+    yield from _proxies(environ)
+    yield from _jobs(environ)
+    yield from _own(environ)
+    yield from _without_effect(environ)
+    yield from _folders(environ)
+    if environ.get("NO_COLOR"):
+        yield ok("NO_COLOR", "set: farm prints without colours")
+
+
+def _certificates(environ: Mapping[str, str]) -> Iterator[Check]:
+    named = {name: environ[name] for name in CA_VARIABLES if environ.get(name)}
+    absent = {name: path for name, path in named.items() if not Path(path).exists()}
+    for name, path in absent.items():
+        found, remedy = f"{path} does not exist", f"correct or unset {name}"
+        if name in _USED_BY_FARM:
+            yield problem(name, found, remedy, ExitCode.FETCH)
+        else:
+            yield warning(name, found, remedy)
+    files = {Path(path).resolve() for name, path in named.items() if name not in absent}
+    if len(files) > 1:
+        said = ", ".join(f"{name}={path}" for name, path in named.items() if name not in absent)
+        yield warning(
+            "CA bundles",
+            f"they differ: {said}",
+            "name one file in all of them: a host may be trusted by one tool and not by another",
+        )
+    elif files:
+        names = ", ".join(name for name in named if name not in absent)
+        yield ok("CA bundles", f"{files.pop()}, by {names}")
+
+
+def _proxies(environ: Mapping[str, str]) -> Iterator[Check]:
+    for name in _PROXIES:
+        lower, upper = environ.get(name), environ.get(name.upper())
+        if lower and upper and lower != upper:
+            yield warning(
+                name,
+                f"differs from {name.upper()}: {redact(lower)}, {redact(upper)}",
+                "set both alike: some tools read one, some the other",
+            )
+        elif lower or upper:
+            yield ok(name if lower else name.upper(), redact(lower or upper or ""))
+
+
+def _jobs(environ: Mapping[str, str]) -> Iterator[Check]:
+    for name in ("MAX_JOBS", "NVCC_THREADS", "FARM_JOBS"):
+        value = environ.get(name)
+        if not value:
+            continue
+        if not value.isdecimal() or int(value) < 1:
+            remedy = f"set {name} to a number of at least 1, or unset it"
+            yield problem(name, f"{value[:40]!r} is no such number", remedy, ExitCode.USAGE)
+        else:
+            yield ok(name, f"{value}: it wins over what farm would compute")
+
+
+def _own(environ: Mapping[str, str]) -> Iterator[Check]:
+    for name in sorted(environ):
+        if name.startswith("FARM_") and name not in FARM_VARIABLES:
+            hint = perhaps(name, FARM_VARIABLES)
+            yield warning(name, "farm knows no such variable", hint or f"unset {name}")
+    engine = environ.get("FARM_ENGINE")
+    if engine and engine not in {"auto", "user", "private"}:
+        yield problem(
+            "FARM_ENGINE",
+            f"{engine[:40]!r} is no engine",
+            "set it to auto, user or private",
+            ExitCode.USAGE,
+        )
+
+
+def _without_effect(environ: Mapping[str, str]) -> Iterator[Check]:
+    ignored = [name for name in IGNORED if environ.get(name)]
+    if ignored:
+        yield ok(
+            "settings of pip and uv",
+            f"{', '.join(ignored)}: ignored on purpose, so that others resolve the same",
+        )
+    useless = [name for name in FOR_THE_RECIPE if environ.get(name)]
+    if useless:
+        yield warning(
+            "settings of the build",
+            f"{', '.join(useless)}: set here, but the container does not see it",
+            "write it into the recipe (env, cmake_args, archs)",
+        )
+
+
+def _folders(environ: Mapping[str, str]) -> Iterator[Check]:
+    temporary = environ.get("TMPDIR")
+    if temporary and not os.access(temporary, os.W_OK | os.X_OK):
+        yield problem(
+            "TMPDIR",
+            f"{temporary} cannot be written",
+            "set it to a folder that can, or unset it",
+            ExitCode.STORAGE,
+        )
+    cache = environ.get("FARM_CACHE_DIR")
+    if cache and os.path.lexists(cache) and not Path(cache).is_dir():
+        found = f"{cache} is no folder, nor does it lead to one"
+        yield problem("FARM_CACHE_DIR", found, "name a folder", ExitCode.STORAGE)

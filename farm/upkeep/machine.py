@@ -1,0 +1,213 @@
+"""The machine itself: Python, processor, memory, disks, clock."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import re
+import shutil
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from farm.errors import ExitCode
+from farm.execute.machine import this_machine
+from farm.model.unit import JobRule
+from farm.plan.jobs import plan_jobs
+from farm.upkeep.checks import GIB, ok, problem, size_text, warning
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from farm.upkeep.checks import Check, Situation
+
+SPACE_WANTED_BYTES = 5 * GIB
+"""Tools, a base, its image in an engine and the build of a heavy package fit into this."""
+SPACE_NEEDED_BYTES = GIB
+OUT_WANTED_BYTES = GIB
+OUT_NEEDED_BYTES = 100 * 2**20
+_MEMORY_WANTED_BYTES = 2 * GIB
+_MODULES = ("_bz2", "_lzma", "_ssl", "zlib")
+_SLOW_FILE_SYSTEMS = ("9p", "cifs", "ecryptfs", "fuse", "nfs", "smb", "virtiofs", "vboxsf")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mount:
+    """A line of proc_pid_mountinfo(5)."""
+
+    point: Path
+    file_system: str
+
+
+def checks(situation: Situation) -> Iterator[Check]:
+    """Look at the machine."""
+    yield python_check()
+    yield _processor()
+    yield _memory()
+    yield _space("disk of the cache", situation.cache, SPACE_NEEDED_BYTES, SPACE_WANTED_BYTES)
+    if situation.out is not None:
+        yield _space("disk of out/", situation.out, OUT_NEEDED_BYTES, OUT_WANTED_BYTES)
+    yield file_system_check(file_system_of(situation.cache), situation.cache)
+    yield _overlay()
+    yield _cgroups()
+    yield clock_check(time.time())
+
+
+def python_check() -> Check:
+    """Whether this Python has all its parts; one built without OpenSSL's headers has not."""
+    missing = [name for name in _MODULES if importlib.util.find_spec(name) is None]
+    found = f"{platform.python_version()} at {sys.executable}"
+    if missing:
+        names = ", ".join(name.lstrip("_") for name in missing)
+        return problem(
+            "Python",
+            f"{found}, which was built without {names}",
+            "install farm with another Python, such as the distribution's own",
+            ExitCode.FETCH,
+        )
+    return ok("Python", found)
+
+
+def _processor() -> Check:
+    system, machine = platform.system(), platform.machine()
+    found = f"{system} {platform.release()} on {machine}"
+    if system != "Linux":
+        return problem(
+            "system", found, "run farm on Linux (in a virtual machine, say)", ExitCode.ENGINE
+        )
+    if machine != "x86_64":
+        return warning(
+            "system", found, "build requirements are locked for x86_64: renew them (farm lock)"
+        )
+    return ok("system", found)
+
+
+def _memory() -> Check:
+    machine = this_machine()
+    rule = JobRule(memory_per_job_bytes=GIB, reason="")
+    plan = plan_jobs(rule, machine, parallel_units=1, max_jobs=None, nvcc_threads=None)
+    found = f"with 1 GiB for each compile job: {plan.arithmetic}"
+    if machine.memory_bytes < _MEMORY_WANTED_BYTES:
+        remedy = "end other programs, add swap, or build small packages only"
+        return warning("memory", found, remedy)
+    return ok("memory", found)
+
+
+def _space(name: str, folder: Path, needed: int, wanted: int) -> Check:
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    if not os.access(existing, os.W_OK):
+        return problem(
+            name,
+            f"{existing} cannot be written",
+            "change its rights, or choose another folder (FARM_CACHE_DIR, --output-dir)",
+            ExitCode.STORAGE,
+        )
+    usage = shutil.disk_usage(existing)
+    inodes = os.statvfs(existing)
+    if inodes.f_files and inodes.f_favail < 10_000:  # noqa: PLR2004 - a toolbox alone has 10,000 files
+        return problem(
+            name,
+            f"{folder}: only {inodes.f_favail:,} more files fit",
+            "remove small files there, or choose another folder",
+            ExitCode.STORAGE,
+        )
+    return space_check(name, folder, usage.free, usage.total, needed=needed, wanted=wanted)
+
+
+def space_check(  # noqa: PLR0913 - numbers, each with its name
+    name: str, folder: Path, free: int, total: int, *, needed: int, wanted: int
+) -> Check:
+    """Whether so many free bytes are enough."""
+    found = f"{size_text(free)} of {size_text(total)} free for {folder}"
+    remedy = f"have {size_text(wanted)} free: 'farm clean' says what it can remove"
+    if free < needed:
+        return problem(name, found, remedy, ExitCode.STORAGE)
+    if free < wanted:
+        return warning(name, found, remedy)
+    return ok(name, found)
+
+
+def mounts(text: str) -> tuple[Mount, ...]:
+    """The lines of a mountinfo file, in the order of mounting."""
+    found = []
+    for line in text.splitlines():
+        fields, _, rest = line.partition(" - ")
+        point = re.sub(r"\\([0-7]{3})", lambda m: chr(int(m[1], 8)), fields.split()[4])
+        found.append(Mount(point=Path(point), file_system=rest.split()[0]))
+    return tuple(found)
+
+
+def mounts_of_process() -> tuple[Mount, ...]:
+    """What is mounted where, as this process sees it."""
+    return mounts(Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace"))
+
+
+def file_system_of(folder: Path) -> str:
+    """The type of the file system that a folder is, or would be, on."""
+    path = Path(os.path.realpath(folder))  # Path.resolve() raises where links go in a circle
+    holding = [m for m in mounts_of_process() if path.is_relative_to(m.point)]
+    deepest = max(holding, key=lambda mount: len(mount.point.parts), default=None)
+    return deepest.file_system if deepest else "unknown"
+
+
+def file_system_check(file_system: str, folder: Path) -> Check:
+    """Whether an engine can keep its layers there at full speed."""
+    name = "file system of the cache"
+    if file_system == "overlay":
+        return warning(
+            name,
+            f"{folder} is on overlayfs (a container's own layer), which cannot be stacked",
+            "mount a volume there, or set FARM_CACHE_DIR to one: the private engine is slow here",
+        )
+    if file_system.startswith(_SLOW_FILE_SYSTEMS):
+        return warning(
+            name,
+            f"{folder} is on {file_system}, which holds neither layers nor locks well",
+            "set FARM_CACHE_DIR to a folder on a local disk",
+        )
+    return ok(name, f"{file_system} at {folder}")
+
+
+def _overlay() -> Check:
+    known = Path("/proc/filesystems").read_text(encoding="ascii").split()
+    if "overlay" in known:
+        return ok("overlayfs", "the kernel has it")
+    modules = Path("/lib/modules") / platform.release()
+    if any(modules.rglob("overlay.ko*")):
+        return ok("overlayfs", "a kernel module that is loaded on demand")
+    return warning(
+        "overlayfs",
+        "the kernel does not list it",
+        "load it (modprobe overlay); without it the private engine is slower and takes more disk",
+    )
+
+
+def _cgroups() -> Check:
+    top = Path("/sys/fs/cgroup")
+    if (top / "cgroup.controllers").exists():
+        return ok("cgroups", "version 2")
+    if (top / "memory").is_dir():
+        hybrid = " (hybrid)" if (top / "unified").is_dir() else ""
+        return ok("cgroups", f"version 1{hybrid}")
+    return warning(
+        "cgroups",
+        "no memory controller is mounted at /sys/fs/cgroup",
+        "mount it; without it nothing limits what a build takes",
+    )
+
+
+def clock_check(now_s: float) -> Check:
+    """Whether the clock can be right: it cannot be before farm itself was installed."""
+    made_s = Path(__file__).stat().st_mtime
+    shown = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(now_s))
+    if now_s < made_s - 86_400:
+        return problem(
+            "clock",
+            f"{shown}, before farm was installed",
+            "set the clock: certificates and package indexes are refused with a wrong one",
+            ExitCode.FETCH,
+        )
+    return ok("clock", shown)
