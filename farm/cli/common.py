@@ -1,0 +1,243 @@
+"""What verbs share: options, the project, the plan, and how values are printed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from farm.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from farm.execute.options import Workplace
+    from farm.load.project import Project
+    from farm.plan.plan import Plan
+    from farm.stage.mirror import Mirror
+
+Selectors = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[PACKAGE[@VERSION][:VARIANT]]...",
+        help="What to act on, as in llama-cpp-python@0.2.44:cpu or vllm:rocm-gfx942.",
+        show_default=False,
+    ),
+]
+Variants = Annotated[
+    list[str] | None,
+    typer.Option("--variant", "-v", help="Variant of every package named; may be repeated."),
+]
+Features = Annotated[
+    list[str] | None,
+    typer.Option("--feature", help="Switch a feature on (~name: off); may be repeated."),
+]
+Python = Annotated[str | None, typer.Option("--python", help="Python to build for, as in 3.13.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
+OutputDir = Annotated[
+    Path | None,
+    typer.Option("--output-dir", help="Where results go.  [default: out/ of the project]"),
+]
+MaxJobs = Annotated[
+    int | None,
+    typer.Option("--max-jobs", min=1, envvar="MAX_JOBS", help="Compile jobs of each unit."),
+]
+NvccThreads = Annotated[
+    int | None,
+    typer.Option("--nvcc-threads", min=1, envvar="NVCC_THREADS", help="Threads of each nvcc."),
+]
+Memory = Annotated[
+    str | None,
+    typer.Option("--memory", envvar="FARM_MEMORY", help="Memory to build with, as in '16 GiB'."),
+]
+Parallel = Annotated[
+    int, typer.Option("--jobs", "-j", min=1, envvar="FARM_JOBS", help="Units built at once.")
+]
+SourceMirror = Annotated[
+    Path | None,
+    typer.Option(
+        "--source-mirror",
+        envvar="FARM_SOURCE_MIRROR",
+        help="A folder of sources that is asked before the network ('farm fetch --into').",
+    ),
+]
+Offline = Annotated[
+    bool, typer.Option("--offline", help="Fetch nothing: fail where something is missing.")
+]
+Engine = Annotated[
+    str,
+    typer.Option(
+        "--engine", envvar="FARM_ENGINE", help="auto, user (your Docker) or private (farm's own)."
+    ),
+]
+
+
+NoPreflight = Annotated[
+    bool,
+    typer.Option("--no-preflight", help="Try what is known not to work; the record will say so."),
+]
+
+
+@dataclass(slots=True)
+class Globals:
+    """Options that stand before the verb."""
+
+    root: Path | None = None
+    debug: bool = False
+
+
+def globals_of(context: typer.Context) -> Globals:
+    """The options that stood before the verb."""
+    found = context.find_object(Globals)
+    return found if found is not None else Globals()
+
+
+def project_of(context: typer.Context) -> Project:
+    """The project that the command is about.
+
+    Raises:
+        UsageError: there is none.
+    """
+    from farm.load.project import find_project
+
+    return find_project(root=globals_of(context).root)
+
+
+def project_if_any(context: typer.Context) -> Project | None:
+    """The project, or None where there is none and none was named.
+
+    Raises:
+        UsageError: ``--root`` names a folder that is no project.
+    """
+    if globals_of(context).root is not None:
+        return project_of(context)
+    try:
+        return project_of(context)
+    except UsageError:
+        return None
+
+
+def workplace_of(context: typer.Context, output_dir: Path | None) -> Workplace:
+    """The project with its folders."""
+    from farm.execute.options import Workplace
+    from farm.load.folders import cache_folder
+
+    project = project_of(context)
+    out = output_dir.absolute() if output_dir else project.out
+    return Workplace(project=project, out=out, cache=cache_folder())
+
+
+def known_engine(engine: str) -> None:
+    """Refuse what is no kind of engine.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if engine not in {"auto", "user", "private"}:
+        raise UsageError(f"--engine {engine[:40]!r} is not auto, user or private")
+
+
+def prepare_cache(cache: Path) -> None:
+    """Make the cache folder, marked as farm's own, before a verb puts anything there.
+
+    Raises:
+        StorageError: it cannot be made or written.
+    """
+    from farm.load.folders import mark_cache
+    from farm.record.results import storage_error
+
+    try:
+        mark_cache(cache)
+    except OSError as error:
+        raise storage_error(error, cache) from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What the command line asks for."""
+
+    selectors: tuple[str, ...]
+    variants: tuple[str, ...] = ()
+    features: tuple[str, ...] = ()
+    python: str | None = None
+
+
+def asked(
+    selectors: Iterable[str] | None,
+    variants: Iterable[str] | None,
+    features: Iterable[str] | None,
+    python: str | None,
+) -> Asked:
+    """The options as one value."""
+    return Asked(
+        selectors=tuple(selectors or ()),
+        variants=tuple(variants or ()),
+        features=tuple(features or ()),
+        python=python,
+    )
+
+
+def plan_of(
+    project: Project, wanted: Asked, *, default_all: bool = False, preflight: bool = True
+) -> Plan:
+    """Load what is named and plan it.
+
+    Raises:
+        UsageError: nothing is named, or something that does not exist.
+        RecipeError, PlanError: every problem found; with ``preflight`` also what
+            is known not to work.
+    """
+    from farm import api
+
+    selectors = wanted.selectors
+    if not selectors and default_all:
+        selectors = project.names("recipes")
+    return api.plan(
+        project,
+        *selectors,
+        variants=wanted.variants,
+        features=wanted.features,
+        python=wanted.python,
+        preflight=preflight,
+    )
+
+
+def mirror_at(folder: Path | None) -> Mirror | None:
+    """The source mirror that is named, if one is.
+
+    Raises:
+        UsageError: it is no folder.
+    """
+    if folder is None:
+        return None
+    from farm.stage.mirror import Mirror
+
+    return Mirror.at(folder)
+
+
+def memory_bytes(text: str | None) -> int | None:
+    """A memory budget in bytes.
+
+    Raises:
+        UsageError: it is no size.
+    """
+    if text is None:
+        return None
+    from farm.model.strict import parse_size
+
+    try:
+        size = parse_size(text)
+    except ValueError as error:
+        raise UsageError(f"--memory: {error}") from error
+    if size == 0:
+        raise UsageError("--memory: nothing can be built with no memory")
+    return size
+
+
+def print_json(value: object) -> None:
+    """Print a value as JSON on stdout."""
+    from farm.console.as_json import to_json
+
+    typer.echo(to_json(value))

@@ -1,0 +1,123 @@
+"""``farm build``."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from farm.cli import common
+from farm.cli.recall import asked_now, remember_all_built
+from farm.errors import UsageError
+
+if TYPE_CHECKING:
+    from farm.execute.options import BuildOptions, Workplace
+    from farm.execute.session import Outcomes
+    from farm.model.look import Look
+    from farm.plan.plan import Plan
+
+
+def build(
+    context: typer.Context,
+    selectors: common.Selectors = None,
+    variant: common.Variants = None,
+    feature: common.Features = None,
+    python: common.Python = None,
+    output_dir: common.OutputDir = None,
+    max_jobs: common.MaxJobs = None,
+    nvcc_threads: common.NvccThreads = None,
+    memory: common.Memory = None,
+    jobs: common.Parallel = 2,
+    engine: common.Engine = "auto",
+    progress: Annotated[
+        str, typer.Option("--progress", help="auto, plain, quiet or json.")
+    ] = "auto",
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="Compile again, even what is built or cached.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Go through the engine; its cache may answer.")
+    ] = False,
+    fail_fast: Annotated[
+        bool,
+        typer.Option("--fail-fast/--keep-going", help="End the others when one unit fails."),
+    ] = False,
+    offline: common.Offline = False,
+    source_mirror: common.SourceMirror = None,
+    until: Annotated[
+        str | None,
+        typer.Option(
+            "--until", help="configure: end there, and count the build's steps by kind; no wheel."
+        ),
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--only", metavar="glob", help="Make only these objects after configuring; no wheel."
+        ),
+    ] = None,
+    no_preflight: common.NoPreflight = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", "-n", help="Only show what would be built and why.")
+    ] = False,
+) -> None:
+    """Build wheels: what is not built yet, in parallel containers."""
+    from farm.execute.options import Again, BuildOptions
+    from farm.execute.unchanged import Answer
+
+    before = asked_now(sys.argv[1:])
+    wanted = common.asked(selectors, variant, feature, python)
+    place = common.workplace_of(context, output_dir)
+    plan = common.plan_of(place.project, wanted, preflight=not no_preflight)
+    common.known_engine(engine)
+    again = Again.REBUILD if rebuild else Again.FORCE if force else Again.KEEP
+    options = BuildOptions(
+        parallel=jobs,
+        max_jobs=max_jobs,
+        nvcc_threads=nvcc_threads,
+        memory_bytes=common.memory_bytes(memory),
+        again=again,
+        fail_fast=fail_fast,
+        offline=offline,
+        engine=engine,
+        preflight=not no_preflight,
+        look=_look(until, only),
+        source_mirror=common.mirror_at(source_mirror),
+        command=("farm", *sys.argv[1:]),
+    )
+    if dry_run:
+        from farm.cli.verbs.plan import show_plan
+
+        show_plan(plan, place, options, as_json=progress == "json")
+        return
+    outcomes = _run(plan, place, options, progress)
+    if outcomes.stood:
+        answer = Answer(out=place.out, progress=progress, units=outcomes.stood)
+        remember_all_built(before, sys.argv[1:], answer)
+    raise typer.Exit(outcomes.exit_code)
+
+
+def _look(until: str | None, only: list[str] | None) -> Look | None:
+    """Whether the build ends after configuring."""
+    from farm.model.look import Look
+
+    if until not in {None, "configure"}:
+        raise UsageError(f"--until {str(until)[:40]!r} is not configure")
+    if until is None and not only:
+        return None
+    try:
+        return Look(only=tuple(only or ()))
+    except ValueError as error:
+        raise UsageError(f"--only: {error}") from error
+
+
+def _run(plan: Plan, place: Workplace, options: BuildOptions, progress: str) -> Outcomes:
+    import threading
+
+    from farm.console.choose import make_view
+    from farm.execute.session import build as run_build
+
+    cancel = threading.Event()
+    with make_view(progress) as view:
+        return run_build(plan, place, options, view, cancel)

@@ -1,0 +1,179 @@
+"""``farm check``: what is in a wheel, and whether it is what it should be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+from farm.cli import common
+from farm.errors import CheckError, FarmError, SmokeTestError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from farm.inspect.facts import WheelFacts
+    from farm.inspect.findings import Finding
+    from farm.model.unit import Unit
+
+Wheels = Annotated[
+    list[Path],
+    typer.Argument(metavar="WHEEL...", help="Wheels to look into; no recipe is needed."),
+]
+As = Annotated[
+    str | None,
+    typer.Option(
+        "--as",
+        metavar="PACKAGE[@VERSION]:VARIANT",
+        help="Hold them against what the recipe of this unit promises.",
+    ),
+]
+Thorough = Annotated[
+    bool,
+    typer.Option("--thorough", help="Disassemble all of the host code, not samples of it."),
+]
+
+SmokeTest = Annotated[
+    bool,
+    typer.Option(
+        "--smoke-test",
+        help="With --as: install each in a clean container and try it, as a build does.",
+    ),
+]
+
+
+def check(
+    context: typer.Context,
+    wheels: Wheels,
+    selector: As = None,
+    thorough: Thorough = False,
+    smoke_test: SmokeTest = False,
+    engine: common.Engine = "auto",
+    as_json: common.AsJson = False,
+) -> None:
+    """Say what is in wheels, and refuse those that are unsound."""
+    common.known_engine(engine)
+    if smoke_test and selector is None:
+        raise UsageError("--smoke-test needs --as", hint="which recipe's smoke test?")
+    try:
+        unit = _unit(context, selector) if selector else None
+    except FarmError as error:
+        error.details += tuple(f"besides, {text}" for text in _unsound(wheels, thorough=thorough))
+        raise
+    told: list[dict[str, Any]] = []
+    refused: list[str] = []
+    failed: list[FarmError] = []
+    for path in wheels:
+        try:
+            facts, findings = _look(path, unit, thorough=thorough)
+        except CheckError as error:
+            failed.append(error)
+            told.append({"path": str(path), "error": error.message})
+            continue
+        wrong = [f"{path.name}: {each.message}" for each in findings if _is_error(each)]
+        refused += wrong
+        _tell(facts, findings, told, as_json=as_json)
+        if smoke_test and unit and not wrong:
+            try:
+                _try(context, path, unit, engine, told, as_json=as_json)
+            except SmokeTestError as error:
+                failed.append(error)
+    if as_json:
+        common.print_json({"wheels": told})
+    if refused or failed:
+        raise _refusal(refused if as_json else [], failed, count=len(refused))
+
+
+def _unit(context: typer.Context, selector: str) -> Unit:
+    """The unit that a selector names.
+
+    Raises:
+        UsageError: it names none, or several.
+    """
+    project = common.project_of(context)
+    plan = common.plan_of(project, common.asked([selector], None, None, None), preflight=False)
+    units = [unit for unit in plan.units if unit.label in plan.requested]
+    if len(units) != 1:
+        names = ", ".join(unit.label for unit in units)
+        raise UsageError(f"--as {selector} names several units: {names}", hint="name one")
+    return units[0]
+
+
+def _look(
+    path: Path, unit: Unit | None, *, thorough: bool
+) -> tuple[WheelFacts, tuple[Finding, ...]]:
+    from farm.execute.acceptance import findings_for
+    from farm.inspect.host_code import ALL_CODE_BYTES, FEW_CODE_BYTES
+    from farm.inspect.policy import check_alone
+    from farm.inspect.wheel import read_wheel
+
+    limit = ALL_CODE_BYTES if thorough or unit else FEW_CODE_BYTES
+    facts = read_wheel(path, code_limit_bytes=limit)
+    return facts, findings_for(facts, unit) if unit else check_alone(facts)
+
+
+def _unsound(wheels: list[Path], *, thorough: bool) -> Iterator[str]:
+    """What is wrong with wheels whatever they should be, to be told together with the rest."""
+    for path in wheels:
+        try:
+            _, findings = _look(path, None, thorough=thorough)
+        except CheckError as error:
+            yield error.message
+        else:
+            yield from (f"{path.name}: {each.message}" for each in findings if _is_error(each))
+
+
+def _tell(
+    facts: WheelFacts, findings: tuple[Finding, ...], told: list[dict[str, Any]], *, as_json: bool
+) -> None:
+    if as_json:
+        from farm.execute.acceptance import contents_of
+
+        oldest = {
+            name: value
+            for name, value in contents_of(facts).items()
+            if name not in {"modules", "licences"}  # the facts have them
+        }
+        told.append({"wheel": facts, "oldest_system": oldest, "findings": findings})
+        return
+    from farm.console.contents import print_contents
+
+    print_contents(facts, findings)
+
+
+def _try(
+    context: typer.Context,
+    path: Path,
+    unit: Unit,
+    engine: str,
+    told: list[dict[str, Any]],
+    *,
+    as_json: bool,
+) -> None:
+    from farm.console.choose import make_view
+    from farm.execute.given import try_given_wheel
+    from farm.execute.options import BuildOptions
+
+    place = common.workplace_of(context, None)
+    with make_view("quiet" if as_json else "auto") as view:
+        found = try_given_wheel(unit, path, place, BuildOptions(engine=engine), view)
+    if as_json:
+        told[-1]["smoke_test"] = found
+        return
+    passed = ", ".join(str(each["what"]) for each in cast("list[dict[str, str]]", found["passed"]))
+    typer.echo(f"smoke test in a clean container: {passed}")
+
+
+def _is_error(finding: Finding) -> bool:
+    from farm.inspect.findings import Severity
+
+    return finding.severity is Severity.ERROR
+
+
+def _refusal(details: list[str], failed: list[FarmError], *, count: int) -> FarmError:
+    """What the process ends with; what the tables say already is not said again."""
+    if len(failed) == 1 and not count:
+        return failed[0]
+    lines = [*details, *(each.message for each in failed)]
+    return CheckError("not every wheel is what it should be", details=lines)

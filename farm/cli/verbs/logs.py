@@ -1,0 +1,95 @@
+"""``farm logs``: the log of a unit, of the last run or a named one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from farm.cli import common
+from farm.errors import UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from farm.record.runs import Run
+
+
+def logs(
+    context: typer.Context,
+    unit: Annotated[
+        str | None,
+        typer.Argument(help="A unit's label or a part of it.", show_default=False),
+    ] = None,
+    run: Annotated[str, typer.Option("--run", help="Name of a run.")] = "latest",
+    compile_: Annotated[
+        bool, typer.Option("--compile", help="Only what the compile step itself said.")
+    ] = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on as the log grows; end with Ctrl-C.")
+    ] = False,
+    paths: Annotated[bool, typer.Option("--paths", help="Print where the logs are.")] = False,
+    output_dir: common.OutputDir = None,
+) -> None:
+    """Print the whole log of a unit."""
+    place = common.workplace_of(context, output_dir)
+    chosen = _run(place.out, run)
+    name = "compile.log" if compile_ else "build.log"
+    found = _logs(chosen, unit, name)
+    if paths:
+        for path in found:
+            typer.echo(str(path))
+        return
+    if len(found) > 1:
+        labels = ", ".join(_label(path, chosen) for path in found)
+        raise UsageError(f"run {chosen.name} has several units", hint=f"name one of: {labels}")
+    if follow:
+        _follow(found[0], chosen)
+        return
+    with found[0].open(encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            typer.echo(line, nl=False)
+
+
+def _run(out: Path, name: str) -> Run:
+    from farm.record.runs import list_runs
+
+    runs = list_runs(out)
+    if not runs:
+        raise UsageError(f"there is no run in {out} yet", hint="'farm build' makes one")
+    if name == "latest":
+        return runs[0]
+    matches = [run for run in runs if run.name == name]
+    if not matches:
+        recent = ", ".join(run.name for run in runs[:3])
+        raise UsageError(f"there is no run {name[:60]!r}", hint=f"the latest are {recent}")
+    return matches[0]
+
+
+def _logs(run: Run, unit: str | None, name: str) -> list[Path]:
+    found = sorted(run.folder.glob(f"*/*/{name}"))
+    if unit is not None:
+        found = [path for path in found if unit in _label(path, run)]
+    if not found:
+        raise UsageError(
+            f"run {run.name} has no {name}{f' of {unit[:60]!r}' if unit else ''}",
+            hint="'farm status' shows the runs",
+        )
+    return found
+
+
+def _label(path: Path, run: Run) -> str:
+    package_version, variant = path.relative_to(run.folder).parts[:2]
+    package, _, version = package_version.rpartition("-")
+    return f"{package}@{version}:{variant}"
+
+
+def _follow(path: Path, run: Run) -> None:
+    from farm.record.logs import follow
+    from farm.record.runs import read_summary
+
+    try:
+        for line in follow(path, lambda: read_summary(run) is not None):
+            typer.echo(line)
+    except KeyboardInterrupt:
+        return

@@ -1,0 +1,68 @@
+"""``farm plan``: what would be built, in which order, and why."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from farm.cli import common
+
+if TYPE_CHECKING:
+    from farm.execute.options import BuildOptions, Workplace
+    from farm.plan.plan import Plan
+
+
+def plan(
+    context: typer.Context,
+    selectors: common.Selectors = None,
+    variant: common.Variants = None,
+    feature: common.Features = None,
+    python: common.Python = None,
+    output_dir: common.OutputDir = None,
+    max_jobs: common.MaxJobs = None,
+    nvcc_threads: common.NvccThreads = None,
+    memory: common.Memory = None,
+    jobs: common.Parallel = 2,
+    no_preflight: common.NoPreflight = False,
+    as_json: common.AsJson = False,
+) -> None:
+    """Show what would be built and why; no engine is asked."""
+    from farm.execute.options import BuildOptions
+
+    place = common.workplace_of(context, output_dir)
+    wanted = common.asked(selectors, variant, feature, python)
+    made = common.plan_of(place.project, wanted, preflight=not no_preflight)
+    options = BuildOptions(
+        parallel=jobs,
+        max_jobs=max_jobs,
+        nvcc_threads=nvcc_threads,
+        memory_bytes=common.memory_bytes(memory),
+    )
+    show_plan(made, place, options, as_json=as_json)
+
+
+def show_plan(plan: Plan, place: Workplace, options: BuildOptions, *, as_json: bool) -> None:
+    """Print a plan as text, or as JSON."""
+    from farm.execute.forecast import forecast
+
+    rows = forecast(plan, place, options)
+    if as_json:
+        common.print_json({"units": rows})
+        return
+    for row in rows:
+        typer.echo(f"{row.label}  {row.standing}")
+        typer.echo(f"  why       {row.why}")
+        for text in row.refused:
+            typer.echo(f"  refused   {text}")
+        for text in row.lockstep:
+            typer.echo(f"  lockstep  {text}")
+        typer.echo(
+            f"  toolchain {row.toolchain}{' for ' + ', '.join(row.archs) if row.archs else ''}"
+        )
+        typer.echo(f"  jobs      {row.jobs}")
+        if row.jobs_reason:
+            typer.echo(f"            ({row.jobs_reason})")
+        if row.needs:
+            typer.echo(f"  needs     {', '.join(row.needs)}")
+        typer.echo(f"  identity  {row.identity or 'known once its base and needed wheels exist'}")

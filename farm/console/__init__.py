@@ -1,0 +1,1 @@
+"""Views of the events for people and programs; the only place that prints."""

@@ -1,0 +1,127 @@
+"""Choose how a run is shown, and say errors.  Cheap to import: rich comes when it is needed."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from typing import TYPE_CHECKING, Protocol, Self, TextIO
+
+from farm.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rich.console import Console
+
+    from farm.errors import FarmError
+    from farm.events import Event
+
+PROGRESS = ("auto", "plain", "quiet", "json")
+"""What ``--progress`` may be."""
+
+_OFF = {"", "0", "false", "no"}
+
+
+class View(Protocol):
+    """A sink that shows events, and that holds the terminal while it is entered."""
+
+    def __call__(self, event: Event, /) -> None:
+        """Show one event; never raises."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+def make_view(
+    progress: str = "auto",
+    *,
+    console: Console | None = None,
+    stdout: TextIO | None = None,
+    env: Mapping[str, str] | None = None,
+    verbose: bool = False,
+) -> View:
+    """Return the view of a name in `PROGRESS`.
+
+    ``auto`` draws live in a terminal and prints plain lines elsewhere, in CI and where
+    ``TERM`` is ``dumb``.  All but ``json`` write to ``console`` (default: stderr, so
+    that stdout holds only results); ``json`` writes to ``stdout``.
+
+    Raises:
+        UsageError: there is no such view.
+    """
+    env = os.environ if env is None else env
+    if progress == "json":
+        from farm.console.json_lines import JsonView
+
+        return JsonView(stdout or sys.stdout)
+    if progress not in PROGRESS:
+        raise UsageError(
+            f"--progress: unknown view '{progress}'", hint=f"one of {', '.join(PROGRESS)}"
+        )
+    if console is None:
+        from rich.console import Console
+
+        console = Console(stderr=True, highlight=False)
+    if progress == "quiet":
+        from farm.console.quiet import QuietView
+
+        return QuietView(console)
+    if progress == "auto" and draws(console.file, env):
+        from farm.console.live import LiveView
+
+        return LiveView(console)
+    from farm.console.plain import PlainView
+
+    return PlainView(console, verbose=verbose, github=_on(env, "GITHUB_ACTIONS"))
+
+
+def draws(stream: object, env: Mapping[str, str]) -> bool:
+    """Tell whether a stream is a terminal that can be drawn on, and watched by a person."""
+    return _is_terminal(stream) and env.get("TERM") != "dumb" and not _on(env, "CI")
+
+
+def coloured(stream: object, env: Mapping[str, str]) -> bool:
+    """Tell whether colour is wanted: ``NO_COLOR`` wins over ``FORCE_COLOR`` over the terminal."""
+    if env.get("NO_COLOR"):
+        return False
+    return bool(env.get("FORCE_COLOR")) or (_is_terminal(stream) and env.get("TERM") != "dumb")
+
+
+def render_error(
+    error: FarmError,
+    *,
+    debug: bool,
+    stream: TextIO | None = None,
+    env: Mapping[str, str] | None = None,
+) -> None:
+    """Print an error as ``error: message``, its details, and ``hint: …``, on stderr.
+
+    With ``debug`` the traceback comes first.
+    """
+    stream = sys.stderr if stream is None else stream
+    colour = coloured(stream, os.environ if env is None else env)
+    if debug:
+        traceback.print_exception(error, file=stream)
+    lines = [f"{_paint('error:', '1;31', on=colour)} {error.message}"]
+    lines += [f"  {line}" for detail in error.details for line in detail.split("\n")]
+    if error.hint:
+        lines.append(f"{_paint('hint:', '1;36', on=colour)} {error.hint}")
+    stream.write("\n".join(lines) + "\n")
+    stream.flush()
+
+
+def _paint(text: str, code: str, *, on: bool) -> str:
+    return f"\x1b[{code}m{text}\x1b[0m" if on else text
+
+
+def _on(env: Mapping[str, str], name: str) -> bool:
+    return env.get(name, "").lower() not in _OFF
+
+
+def _is_terminal(stream: object) -> bool:
+    try:
+        return bool(getattr(stream, "isatty", bool)())
+    except ValueError:  # closed
+        return False

@@ -1,0 +1,219 @@
+"""A view for logs: one line for each thing that happens, with its time and its unit."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+from rich.text import Text
+
+from farm.console.summary import Summary, failure_block, say
+from farm.console.words import GLYPHS, duration, glyph, size
+from farm.events import (
+    Notice,
+    Outcome,
+    RunFinished,
+    RunStarted,
+    StepFinished,
+    StepOutput,
+    StepProgress,
+    StepStarted,
+    TaskProgress,
+    UnitFinished,
+    UnitStarted,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rich.console import Console
+
+    from farm.events import Event
+
+EVERY_PER_CENT = 10
+EVERY_S = 10.0
+_LABEL_WIDTH = 40
+_STEP_WIDTH = 12
+_LINE_CHARACTERS = 120
+_LOG_LINES = 100
+
+
+@dataclass(slots=True, kw_only=True)
+class _Pace:
+    """When something last told of its progress."""
+
+    time_s: float
+    per_cent: float = 0.0
+
+    def due(self, now_s: float, per_cent: float | None) -> bool:
+        """Tell whether it is time to tell again."""
+        leap = per_cent is not None and per_cent - self.per_cent >= EVERY_PER_CENT
+        return leap or now_s - self.time_s >= EVERY_S
+
+
+class PlainView:
+    """Prints lines such as ``05:12:07  llama-cpp-python@0.2.44:cpu  compile  [12/34] …``.
+
+    What steps print is repeated only if ``verbose``.  Where ``github`` is true, failures
+    are also annotations of a GitHub Actions job, with the log's end in a group.
+    """
+
+    def __init__(self, console: Console, *, verbose: bool = False, github: bool = False) -> None:
+        self._console = console
+        self._verbose = verbose
+        self._github = github
+        self._summary = Summary()
+        self._lock = threading.Lock()
+        self._width = 0
+        self._last_lines: dict[str, str] = {}
+        self._paces: dict[tuple[str, str], _Pace] = {}
+
+    def __call__(self, event: Event) -> None:
+        """Take one event."""
+        with self._lock, suppress(OSError, ValueError):  # ValueError: the stream is closed
+            self._summary(event)
+            self._show(event)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing is held."""
+
+    def _show(self, event: Event) -> None:
+        match event:
+            case StepOutput() | StepProgress():
+                self._step_talks(event)
+            case StepStarted(unit=unit, step=step):
+                self._paces[unit, step] = _Pace(time_s=event.time_s)
+                self._line(event, unit, step, "…")
+            case StepFinished(unit=unit, step=step):
+                self._step_ended(event)
+            case TaskProgress():
+                self._task(event)
+            case Notice(unit=unit, text=text):
+                self._line(event, unit or "", "", text)
+            case _:
+                self._run(event)
+
+    def _run(self, event: Event) -> None:
+        match event:
+            case RunStarted(run=run, units=units):
+                self._width = min(_LABEL_WIDTH, max(map(len, units), default=0))
+                count = f"{len(units)} unit{'' if len(units) == 1 else 's'}"
+                self._line(event, "", "", f"run {run}: {count}")
+            case UnitStarted(unit=unit, max_jobs=jobs):
+                self._line(event, unit, "", f"begins, MAX_JOBS={jobs}")
+            case UnitFinished():
+                self._unit_ended(event)
+            case RunFinished():
+                lines = self._summary.lines(self._console.width)
+                say(self._console, [Text(""), *lines] if lines else [])
+
+    def _step_talks(self, event: StepOutput | StepProgress) -> None:
+        if isinstance(event, StepOutput):
+            self._last_lines[event.unit] = event.line
+            if self._verbose:
+                self._line(event, event.unit, event.step, event.line)
+            return
+        if self._verbose:
+            return
+        pace = self._paces.setdefault((event.unit, event.step), _Pace(time_s=event.time_s))
+        per_cent = 100 * event.done / max(1, event.total)
+        if not pace.due(event.time_s, per_cent):
+            return
+        pace.time_s, pace.per_cent = event.time_s, per_cent
+        said = self._last_lines.get(event.unit, "").lstrip()
+        text = said if said.startswith("[") else f"[{event.done}/{event.total}]"
+        self._line(event, event.unit, event.step, text[:_LINE_CHARACTERS])
+
+    def _step_ended(self, event: StepFinished) -> None:
+        if event.error:
+            text = Text(f"failed: {event.error}", style="red")
+        elif event.cached:
+            text = Text("cached", style="dim")
+        else:
+            text = Text(f"done in {duration(event.seconds)}")
+        self._line(event, event.unit, event.step, text)
+
+    def _task(self, event: TaskProgress) -> None:
+        pace = self._paces.setdefault((event.task, ""), _Pace(time_s=event.time_s))
+        if not event.finished and not pace.due(event.time_s, None):
+            return
+        pace.time_s = event.time_s
+        measure = size if event.unit_of_measure == "bytes" else str
+        amount = measure(event.done)
+        if event.finished:
+            del self._paces[event.task, ""]
+            amount = f"done, {amount}"
+        elif event.total:
+            amount = f"{amount} of {measure(event.total)}"
+        self._line(event, "", "", f"{event.task}: {amount}")
+
+    def _unit_ended(self, event: UnitFinished) -> None:
+        sign = glyph(event.outcome, ascii_only=self._console.options.ascii_only)
+        text = Text(f"{sign} {event.outcome.value}", style=GLYPHS[event.outcome][1])
+        if event.seconds:
+            text.append(f" after {duration(event.seconds)}", style="default")
+        if (
+            event.outcome in {Outcome.BLOCKED, Outcome.CANCELLED, Outcome.STOPPED}
+            and event.message
+        ):
+            text.append(f": {event.message}", style="default")
+        self._line(event, event.unit, "", text)
+        if event.outcome is Outcome.FAILED:
+            self._failed(event)
+
+    def _failed(self, event: UnitFinished) -> None:
+        step = self._summary.failed_step(event)
+        block = [Text(""), *failure_block(event, step=step), Text("")]
+        if not self._github:
+            say(self._console, block)
+            return
+        self._command(f"::group::{_escape(event.unit)}: why it failed, and its log's end")
+        say(self._console, block)
+        self._log_end(event.log)
+        self._command("::endgroup::")
+        title = f"{event.unit} failed{f' in {step}' if step else ''}"
+        self._command(f"::error title={_escape(title, ':,')}::{_escape(event.message)}")
+
+    def _log_end(self, log: str) -> None:
+        """Print a log's last lines, with no chance for them to be taken for commands."""
+        from pathlib import Path
+
+        from farm.record.logs import tail
+
+        lines = tail(Path(log), _LOG_LINES) if log else []
+        token = secrets.token_hex(16)
+        self._command(f"::stop-commands::{token}")
+        say(self._console, [Text(line) for line in lines])
+        self._command(f"::{token}::")
+
+    def _command(self, line: str) -> None:
+        self._console.file.write(line + "\n")
+        self._console.file.flush()
+
+    def _line(self, event: Event, unit: str, step: str, text: str | Text) -> None:
+        stamp = time.strftime("%H:%M:%S", time.localtime(event.time_s))
+        line = Text(stamp, style="").append("  ")
+        line.stylize("dim", 0, len(stamp))
+        for part, width in self._columns(unit, step):
+            line.append(f"{part:<{width}}  ")
+        say(self._console, [line.append_text(Text(text) if isinstance(text, str) else text)])
+
+    def _columns(self, unit: str, step: str) -> Iterable[tuple[str, int]]:
+        if unit:
+            yield unit, self._width
+        if step:
+            yield step, _STEP_WIDTH
+
+
+def _escape(text: str, more: str = "") -> str:
+    """Return text as a GitHub workflow command takes it (``more``: also within properties)."""
+    for character in "%\r\n" + more:  # per cent first: the others become it
+        text = text.replace(character, f"%{ord(character):02X}")
+    return text

@@ -1,0 +1,177 @@
+"""What is said of a run's end: a table of all units, and why a unit failed."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from farm.console.words import GLYPHS, duration, glyph, in_ascii, size
+from farm.events import Outcome, RunFinished, RunStarted, StepFinished, StepStarted, UnitFinished
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from farm.events import Event
+
+_ORDER = tuple(Outcome)
+_LEAST_WIDTH = 60
+_SHORTEST_QUOTE = 6
+"""A line of details that is shorter may be part of the message by accident."""
+
+
+class Summary:
+    """Gathers a run's events; knows at the end how each unit went, in plan order."""
+
+    def __init__(self) -> None:
+        self._units: list[str] = []
+        self._finished: dict[str, UnitFinished] = {}
+        self._steps: dict[str, str] = {}
+        self._failed_steps: dict[str, str] = {}
+        self._folder = ""
+        self._seconds = 0.0
+
+    def __call__(self, event: Event) -> None:
+        """Take note of an event."""
+        match event:
+            case RunStarted(units=units, folder=folder):
+                self._units, self._folder = list(units), folder
+            case StepStarted(unit=unit, step=step):
+                self._steps[unit] = step
+            case StepFinished(unit=unit, step=step, error=error) if error:
+                self._failed_steps.setdefault(unit, step)
+            case UnitFinished(unit=unit):
+                self._finished[unit] = event
+                if unit not in self._units:
+                    self._units.append(unit)
+            case RunFinished(seconds=seconds):
+                self._seconds = seconds
+
+    def failed_step(self, event: UnitFinished) -> str:
+        """Return the step in which a unit failed, as well as it is known."""
+        known = self._failed_steps.get(event.unit) or self._steps.get(event.unit, "")
+        return event.step or known
+
+    def lines(self, width: int) -> list[Text]:
+        """Return the table and the totals; no line is wrapped here."""
+        rows = [self._finished[unit] for unit in self._units if unit in self._finished]
+        if not rows:
+            return []
+        label = max(len(row.unit) for row in rows)
+        word = max(len(_outcome(row)) for row in rows)
+        time = max(len(_time(row)) for row in rows)
+        used = 2 + label + 2 + word + 2 + time + 2
+        results = [_results(row) for row in rows]
+        beside = all(used + len(text.plain) <= width for result in results for text in result)
+        lines: list[Text] = []
+        for row, result in zip(rows, results, strict=True):
+            lines.append(_row(row, label=label, word=word, time=time))
+            for number, text in enumerate(result):
+                if beside and not number:
+                    lines[-1].append("  ").append_text(text)
+                else:
+                    indent = used if beside else 4
+                    # The message stands whole in the failure's own block.
+                    if not row.wheels and row.outcome is not Outcome.STOPPED:
+                        text.truncate(max(_LEAST_WIDTH, width) - indent, overflow="ellipsis")
+                    lines.append(Text(" " * indent).append_text(text))
+        return [*lines, Text(""), self._total(rows)]
+
+    def _total(self, rows: list[UnitFinished]) -> Text:
+        text = Text()
+        for outcome in _ORDER:
+            count = sum(row.outcome is outcome for row in rows)
+            if count:
+                text.append(", " if text else "")
+                text.append(f"{count} {outcome.value}", style=f"bold {GLYPHS[outcome][1]}")
+        text.append(f" in {duration(self._seconds)}")
+        if self._folder:
+            text.append(f"  {self._folder}", style="dim")
+        return text
+
+
+def _outcome(row: UnitFinished) -> str:
+    return row.outcome.value
+
+
+def _time(row: UnitFinished) -> str:
+    tried = row.outcome in {Outcome.BUILT, Outcome.FAILED} or row.seconds > 0
+    return duration(row.seconds) if tried else "–"
+
+
+def _row(row: UnitFinished, *, label: int, word: int, time: int) -> Text:
+    colour = GLYPHS[row.outcome][1]
+    text = Text(f"{glyph(row.outcome)} ", style="").append(f"{row.unit:<{label}}  ")
+    text.stylize(colour, 0, 1)
+    text.append(f"{_outcome(row):<{word}}", style=colour)
+    return text.append(f"  {_time(row):>{time}}")
+
+
+def _results(row: UnitFinished) -> list[Text]:
+    """Return a line for each wheel, or one that says why there is none."""
+    if row.outcome in {Outcome.BUILT, Outcome.UNCHANGED}:
+        return [_wheel(path) for path in row.wheels]
+    if row.outcome is Outcome.STOPPED:
+        return [Text(line) for line in (row.message, *row.details)]
+    text = Text()
+    if row.exit_code and row.outcome is Outcome.FAILED:
+        text.append(f"exit {row.exit_code}", style="bold")
+    if row.message:
+        text.append("  " if text else "").append(row.message.split("\n")[0])
+    return [text] if text else []
+
+
+def _wheel(path: str) -> Text:
+    text = Text(os.path.basename(path))  # noqa: PTH119 - a path as text stays text
+    with suppress(OSError):  # it may have been moved since; its name is still worth saying
+        text.append(f"  {size(os.stat(path).st_size)}", style="dim")  # noqa: PTH116 - as above
+    return text
+
+
+def failure_block(event: UnitFinished, *, step: str = "") -> list[Text]:
+    """Return why a unit failed: step, error with context, log, and what repeats it.
+
+    ``step`` is where it failed if the event does not say so itself.
+    """
+    where = event.step or step
+    head = Text(f"{glyph(event.outcome)} {event.unit}", style="bold red")
+    head.append(f" {event.outcome.value}{f' in {where}' if where else ''}", style="bold")
+    if event.seconds:
+        head.append(f" after {duration(event.seconds)}")
+    if event.exit_code:
+        head.append(f" (exit code {event.exit_code})", style="dim")
+    lines = [head, Text(""), *_explanation(event, where), Text("")]
+    told = (("log", event.log), ("hint", event.hint), ("repeat", event.repeat))
+    lines += [
+        Text().append(f"  {f'{name}:':<7} ", style="dim").append(text)
+        for name, text in told
+        if text
+    ]
+    return lines
+
+
+def _explanation(event: UnitFinished, step: str) -> list[Text]:
+    """Return the details with the error in them made plain, or the error before the details."""
+    message = event.message.removeprefix(f"{step}: ") if step else event.message
+    details = [line for detail in event.details for line in detail.split("\n")]
+    quoted = [
+        len(line.strip()) >= min(_SHORTEST_QUOTE, len(message)) and line.strip() in message
+        for line in details
+    ]
+    lines = [
+        Text(f"    {line}", style="bold" if is_error else "dim")
+        for line, is_error in zip(details, quoted, strict=True)
+    ]
+    if not any(quoted) and message:
+        lines = [*(Text(f"  {part}", style="bold") for part in message.split("\n")), *lines]
+    return lines
+
+
+def say(console: Console, lines: list[Text]) -> None:
+    """Print lines as they are: the terminal wraps long paths, so that they can be copied."""
+    for line in lines:
+        if console.options.ascii_only:
+            line.plain = in_ascii(line.plain)
+        console.print(line, soft_wrap=True, highlight=False, markup=False)

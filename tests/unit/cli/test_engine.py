@@ -1,0 +1,55 @@
+"""``farm engine`` where no engine runs; what it does with one is in tests/integration."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from farm.errors import ExitCode
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .conftest import Farm
+
+
+def test_status_without_an_engine_says_so_and_makes_nothing(farm: Farm, tmp_path: Path) -> None:
+    ended = farm("engine", "status")
+    assert ended.code == 0
+    assert "does not run" in ended.out
+    assert "not prepared yet" in ended.out
+    assert not (tmp_path / "cache").exists()
+
+
+def test_status_as_json(farm: Farm) -> None:
+    told = farm("engine", "status", "--json").json
+    assert told["running"] is False
+    assert told["facts"] is None
+    assert told["data_bytes"] == 0
+
+
+def test_down_without_an_engine_is_no_error(farm: Farm, tmp_path: Path) -> None:
+    ended = farm("engine", "down")
+    assert (ended.code, ended.out) == (0, "the private engine did not run\n")
+    assert not (tmp_path / "cache").exists()
+
+
+def test_reset_removes_the_engines_folder_and_nothing_else(farm: Farm, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    for name in ("engine/data", "store"):
+        (cache / name).mkdir(parents=True)
+        (cache / name / "file").write_bytes(b"x" * 10_000)
+    (cache / "CACHEDIR.TAG").write_text("Signature: 8a477f597d28d172789f06886806bc55\n")
+    ended = farm("engine", "reset")
+    assert ended.code == 0
+    assert "freed" in ended.out
+    assert not (cache / "engine").exists()
+    assert (cache / "store/file").exists()
+    assert farm("engine", "reset").out == "there was nothing to remove\n"
+
+
+def test_reset_refuses_a_folder_that_farm_did_not_make(farm: Farm, tmp_path: Path) -> None:
+    (tmp_path / "cache/engine").mkdir(parents=True)
+    ended = farm("engine", "reset")
+    assert ended.code == ExitCode.STORAGE
+    assert "CACHEDIR.TAG" in ended.err
+    assert (tmp_path / "cache/engine").exists()
