@@ -1,0 +1,1 @@
+"""Only what `torch.utils.cpp_extension` is imported through."""

@@ -1,0 +1,4 @@
+"""Where toolkits are: nowhere."""
+
+CUDA_HOME = None
+ROCM_HOME = None

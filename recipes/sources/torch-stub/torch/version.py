@@ -1,0 +1,5 @@
+"""Which device torch was built for: none."""
+
+cuda = None
+hip = None
+xpu = None
