@@ -1,0 +1,127 @@
+"""``python -m tests.bench``: how quick farm is, as ratios in one run on one machine."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import sys
+import tempfile
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from tests.bench import commands, planning, plot
+from tests.bench.measure import Comparison, machine
+
+PARTS = ("start", "no-op", "forced", "planning")
+
+
+def main() -> int:
+    """Measure what is asked for, print it; missed goals are told, and are no error."""
+    options = _options()
+    about = {**machine(), "command": shlex.join(["python", "-m", "tests.bench", *sys.argv[1:]])}
+    _say("\n".join(f"{name:10} {value}" for name, value in about.items()))
+    with tempfile.TemporaryDirectory(prefix="farm-bench-") as folder:
+        compared = _compared(Path(folder), options)
+        planned = _planned(Path(folder), options) if "planning" in options.parts else []
+    if options.plot and planned:
+        options.plot.write_text(plot.svg(planned, about), encoding="utf-8")
+    if options.json:
+        result = _as_json(about, compared, planned)
+        options.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    return 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}")
+    parser.add_argument("--pairs", type=int, default=11, help="pairs of runs of each comparison")
+    parser.add_argument("--repeats", type=int, default=5, help="processes of each plan's size")
+    parser.add_argument("--json", type=Path, help="write every figure to this file")
+    parser.add_argument("--plot", type=Path, help="draw the growth of planning as SVG")
+    options = parser.parse_args()
+    unknown = set(options.parts) - set(PARTS)
+    if unknown:
+        parser.error(f"no such part: {', '.join(sorted(unknown))}")
+    options.parts = options.parts or list(PARTS)
+    return options
+
+
+def _compared(folder: Path, options: argparse.Namespace) -> list[Comparison]:
+    found = []
+    if set(options.parts) - {"planning"}:
+        _say(f"\n{'':9} {'farm':>9} {'other':>9} {'ratio':>7} {'goal':>7}")
+    if "start" in options.parts:
+        found.append(commands.start_up(options.pairs))
+        _tell(found[-1])
+    if {"no-op", "forced"} & set(options.parts):
+        bed = commands.prepare(folder)
+        for name, compare in (("no-op", commands.nothing_to_do), ("forced", commands.forced)):
+            if name in options.parts:
+                found.append(compare(bed, options.pairs))
+                _tell(found[-1])
+    return found
+
+
+def _tell(each: Comparison) -> None:
+    ours, theirs = _milliseconds(each.ours_s), _milliseconds(each.theirs_s)
+    _say(f"{each.name:9} {ours:>9} {theirs:>9} {each.ratio:6.2f}× {_goal(each.met, each.goal)}")
+    spread = (_range(each.ours_s), _range(each.theirs_s))
+    _say(f"{'':9} {each.ours} ({spread[0]}) v {each.theirs} ({spread[1]})")
+
+
+def _goal(met: bool, goal: float) -> str:  # noqa: FBT001 - a word of its own line
+    return f"{f'<{goal:g}×':>7} {_mark(met=met)}"
+
+
+def _mark(*, met: bool) -> str:
+    return "✓" if met else "✗"
+
+
+def _milliseconds(times_s: tuple[float, ...]) -> str:
+    return f"{median(times_s) * 1000:.0f} ms"
+
+
+def _range(times_s: tuple[float, ...]) -> str:
+    return f"{min(times_s) * 1000:.0f} to {max(times_s) * 1000:.0f} ms"
+
+
+def _planned(folder: Path, options: argparse.Namespace) -> list[planning.Planned]:
+    _say(f"\nplanning  {'units':>7} {'median':>8} {'loading':>8} {'planning':>9} {'peak RSS':>9}")
+    found = planning.measure(folder, options.repeats)
+    for each in found:
+        _say(
+            f"{'':9} {each.units:7,} {each.median_s:6.2f} s {each.load_s:6.2f} s "
+            f"{each.plan_s:7.2f} s {each.peak_rss_bytes / 1e6:6.0f} MB"
+        )
+    last = found[-1]
+    in_time = last.median_s < planning.GOAL_S
+    in_memory = last.peak_rss_bytes < planning.GOAL_BYTES
+    grown = planning.growth(found)
+    _say(
+        f"{'':9} {last.units:,} units under {planning.GOAL_S:g} s {_mark(met=in_time)}, "
+        f"under {planning.GOAL_BYTES / 1e6:.0f} MB {_mark(met=in_memory)}; "
+        f"a unit of the upper half costs {grown:.2f}× one of the lower half "
+        f"(linear: under {planning.LINEAR:g}×) {_mark(met=grown < planning.LINEAR)}"
+    )
+    return found
+
+
+def _as_json(
+    about: dict[str, str], compared: list[Comparison], planned: list[planning.Planned]
+) -> dict[str, Any]:
+    result: dict[str, Any] = {"machine": about, "compared": [c.as_json() for c in compared]}
+    if planned:
+        sizes = [each.as_json() for each in planned]
+        result["planning"] = {"sizes": sizes, "growth": planning.growth(planned)}
+    return result
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

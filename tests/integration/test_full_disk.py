@@ -1,0 +1,130 @@
+"""The disk is full in mid-build, the engine's or that of the results: said so, and room helps.
+
+The disks are small file systems on loop devices; they need root.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+import pytest
+
+from farm.engine import private
+from tests.support.farming import Farm, borrow_cache, copy_project, until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from farm.engine.endpoint import Endpoint
+
+pytestmark = pytest.mark.engine
+
+MIB = 1024**2
+CPU, BULKY, NOISY = "tiny@1.0:cpu", "tiny@1.0:bulky", "tiny@1.0:noisy"
+BULK_MIB = 250
+
+
+@contextmanager
+def disk(folder: Path, size_mib: int) -> Iterator[Path]:
+    """A file system of its own, gone afterwards."""
+    image, mounted = folder / "disk", folder / "small"
+    with image.open("wb") as file:
+        file.truncate(size_mib * MIB)
+    mounted.mkdir()
+    subprocess.run(["mkfs.ext4", "-q", "-m0", str(image)], check=True)
+    subprocess.run(["mount", "-o", "loop", str(image), str(mounted)], check=True)
+    try:
+        yield mounted
+    finally:
+        subprocess.run(["umount", str(mounted)], check=True)
+        image.unlink()
+
+
+def fill(folder: Path, *, leave_mib: int) -> Path:
+    """Take the free space of a disk but for a little."""
+    filler = folder / "filler"
+    size = shutil.disk_usage(folder).free - max(leave_mib, 1) * MIB
+    with filler.open("wb", buffering=0) as file, suppress(OSError):
+        os.posix_fallocate(file.fileno(), 0, size)
+        file.seek(size)
+        while not leave_mib:
+            file.write(bytes(4096))
+    return filler
+
+
+def assert_nothing_runs_on(farm: Farm) -> None:
+    assert until(lambda: not farm.steps_running()), farm.steps_running()
+    assert until(lambda: not farm.processes()), farm.processes()
+
+
+def test_the_engines_disk_is_full_while_it_compiles(farm_cache: Path, tmp_path: Path) -> None:
+    root = copy_project("faults", tmp_path / "project")
+    recipe = root / "recipes/tiny.yaml"
+    recipe.write_text(recipe.read_text().replace('"700"', f'"{BULK_MIB}"'))
+    with disk(tmp_path, 1500) as small:
+        cache = borrow_cache(farm_cache, small / "cache")
+        farm = Farm(root=root, cache=cache)
+        try:
+            assert farm.build(CPU).code == 0
+            filler = fill(small, leave_mib=BULK_MIB // 2)
+            done = farm.build(BULKY)
+            assert done.code == 11, done.said[-2000:]
+            ended = done.ended(BULKY)
+            assert "space" in ended["message"]
+            assert ended["hint"]
+            assert "Traceback" not in done.stderr
+            assert not farm.result("bulky").exists()
+            assert_nothing_runs_on(farm)
+            filler.unlink()
+            again = farm.build(BULKY, CPU)
+            assert again.code == 0, again.said[-2000:]
+            assert again.outcomes() == {BULKY: "built", CPU: "unchanged"}
+        finally:
+            private.stop(cache)
+
+
+@pytest.fixture
+def farm(farm_cache: Path, private_engine: Endpoint, tmp_path: Path) -> Farm:
+    del private_engine
+    return Farm(root=copy_project("faults", tmp_path / "project"), cache=farm_cache)
+
+
+@pytest.mark.parametrize("leave_mib", [0, 2, 60])
+def test_the_disk_of_the_results_is_full(farm: Farm, tmp_path: Path, leave_mib: int) -> None:
+    """From the first file on, while the log grows, or only when logs are put beside the wheel."""
+    with disk(tmp_path, 320) as small:
+        out = small / "out"
+        place = f"--output-dir={out}"
+        assert farm.build(place, CPU).code == 0
+        filler = fill(small, leave_mib=leave_mib)
+        done = farm.build(place, NOISY)
+        assert done.code == 11, done.said[-2000:]
+        assert "no space left" in done.said
+        assert "Traceback" not in done.stderr
+        assert not (out / "tiny-1.0/noisy").exists()
+        assert_nothing_runs_on(farm)
+        assert farm.build(place, CPU).outcomes() == {CPU: "unchanged"}
+        filler.unlink()
+        again = farm.build(place, NOISY)
+        assert again.code == 0, again.said[-2000:]
+        assert again.outcomes() == {NOISY: "built"}
+
+
+def test_the_cache_is_full_when_sources_are_staged(farm: Farm, tmp_path: Path) -> None:
+    with disk(tmp_path, 16) as small:
+        cache = small / "cache"
+        cache.mkdir()
+        for name in ("bases", "engine"):
+            (cache / name).symlink_to(farm.cache / name)
+        filler = fill(small, leave_mib=0)
+        starved = Farm(root=farm.root, cache=cache)
+        done = starved.build(CPU)
+        assert done.code == 11, done.said[-2000:]
+        assert "no space left" in done.said
+        filler.unlink()
+        assert starved.run("list").code == 0

@@ -1,0 +1,105 @@
+"""Several units at once, and several farms at once: what overlaps, what waits, what ends."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.farming import Done, Farm, add_variant, copy_project, until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from farm.engine.endpoint import Endpoint
+
+pytestmark = pytest.mark.engine
+
+ONE, TWO, BROKEN, SLOW = (f"tiny@1.0:{name}" for name in ("nap1", "nap2", "broken", "slow"))
+NAP_S = 3
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = copy_project("faults", tmp_path_factory.mktemp("several") / "project")
+    for number in (1, 2):
+        add_variant(root, f"nap{number}", f'env: {{TINY_SLEEP_S: "{NAP_S}", NAP: "{number}"}}')
+    return root
+
+
+@pytest.fixture(scope="module")
+def farm(project: Path, farm_cache: Path, private_engine: Endpoint) -> Farm:
+    del private_engine
+    return Farm(root=project, cache=farm_cache)
+
+
+@pytest.fixture(scope="module")
+def at_once(farm: Farm) -> Done:
+    return farm.build("--rebuild", "-j", "2", ONE, TWO)
+
+
+def test_two_units_build_at_the_same_time(at_once: Done) -> None:
+    assert at_once.code == 0, at_once.said
+    assert at_once.outcomes() == {ONE: "built", TWO: "built"}
+    (begin, end), (other_begin, other_end) = (at_once.span(u, "compile") for u in (ONE, TWO))
+    assert max(begin, other_begin) < min(end, other_end)
+
+
+def test_each_has_a_log_of_its_own(at_once: Done, farm: Farm) -> None:
+    del at_once
+    for unit, other in (("nap1", "nap2"), ("nap2", "nap1")):
+        log = (farm.result(unit) / "logs/build.log").read_text()
+        assert f"tiny@1.0:{unit} begins" in log
+        assert other not in log
+        assert "before the wait" in log
+
+
+def test_the_run_lists_all(at_once: Done, farm: Farm) -> None:
+    del at_once
+    summary = json.loads((farm.runs()[0] / "run.json").read_text())
+    assert summary["units"] == {ONE: "built", TWO: "built"}
+    told = farm.run("build", "--progress=plain", ONE, TWO).stderr
+    assert all(unit in told for unit in (ONE, TWO))
+    assert ONE in farm.run("status").stdout
+
+
+def test_one_at_a_time_does_not_overlap(at_once: Done, farm: Farm) -> None:
+    del at_once
+    done = farm.build("--rebuild", "-j", "1", ONE, TWO)
+    assert done.code == 0, done.said
+    begin = {e["unit"]: e["time_s"] for e in done.events if e["event"] == "UnitStarted"}
+    end = {e["unit"]: e["time_s"] for e in done.events if e["event"] == "UnitFinished"}
+    assert begin[TWO] >= end[ONE]
+
+
+def test_two_farms_build_the_same_unit_once(at_once: Done, farm: Farm) -> None:
+    del at_once
+    add_variant(farm.root, "nap3", f'env: {{TINY_SLEEP_S: "{NAP_S}", NAP: "{time.time_ns()}"}}')
+    unit = "tiny@1.0:nap3"
+    with farm.start(unit) as first:
+        first.until_it_compiles()
+        with farm.start(unit) as second:
+            waiting = second.until(lambda e: "another farm" in e.get("text", ""))
+            later = second.end()
+        earlier = first.end()
+    assert waiting["unit"] == unit
+    assert earlier.outcomes() == {unit: "built"}
+    assert later.outcomes() == {unit: "unchanged"}
+    assert (earlier.code, later.code) == (0, 0)
+    assert later.of("StepStarted", unit) == []
+
+
+def test_fail_fast_ends_the_siblings_of_a_failure(farm: Farm) -> None:
+    done = farm.build("--fail-fast", "-j", "2", BROKEN, SLOW)
+    assert done.outcomes() == {BROKEN: "failed", SLOW: "cancelled"}
+    assert done.code == 9
+    assert not farm.result("slow").exists()
+    assert until(lambda: not farm.steps_running())
+
+
+def test_keep_going_is_the_default_and_lets_the_siblings_end(farm: Farm) -> None:
+    done = farm.build("--rebuild", "-j", "2", BROKEN, ONE)
+    assert done.outcomes() == {BROKEN: "failed", ONE: "built"}
+    assert done.code == 9

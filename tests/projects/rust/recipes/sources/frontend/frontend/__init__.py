@@ -1,0 +1,1 @@
+"""Works without its extension too, only slower."""

@@ -1,0 +1,3 @@
+import setuptools
+
+VERSION = setuptools.__version__
