@@ -208,11 +208,16 @@ class _Build:
         if self.look is not None and attempt.compiled:
             shutil.rmtree(attempt.exported, ignore_errors=True)
             raise never_built()
-        if not attempt.compiled:
-            error = failure(attempt, compile_log or self.folder / "build.log")
-            write_record(self.folder, self._record(identified, attempt, None, error))
-            raise error
-        return self._succeed(identified, attempt)
+        try:
+            if not attempt.compiled:
+                raise failure(attempt, compile_log or self.folder / "build.log")
+            return self._succeed(identified, attempt)
+        except CancelledError:
+            raise
+        except FarmError as error:
+            with suppress(OSError):  # a full disk: what ended the build is what counts
+                write_record(self.folder, self._record(identified, attempt, None, error))
+            raise
 
     def _attempt(self, work: Work, number: int) -> Attempt:
         witness = Witness(self.site.sink)

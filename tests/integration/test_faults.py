@@ -6,6 +6,7 @@ that it leaves the others alone.
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from pathlib import Path
@@ -106,6 +107,14 @@ def test_every_failure_names_a_log_that_is_there(done: Done, farm: Farm, variant
     log = Path(done.ended(label(variant))["log"])
     assert log.is_relative_to(farm.runs()[0])
     assert log.stat().st_size > 0
+
+
+@pytest.mark.parametrize("variant", FAULTS)
+def test_every_failure_is_kept_in_a_record_of_the_run(done: Done, variant: str) -> None:
+    ended = done.ended(label(variant))
+    record = json.loads(Path(ended["log"]).with_name("record.json").read_text(encoding="utf-8"))
+    assert (record["outcome"], record["wheels"]) == ("failed", [])
+    assert (record["exit_code"], record["message"]) == (FAULTS[variant][0], ended["message"])
 
 
 @pytest.mark.parametrize("variant", COMPILED)

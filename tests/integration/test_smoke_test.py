@@ -90,6 +90,8 @@ def test_a_wheel_that_does_not_work_is_put_aside_with_its_reason(
     aside = Path(ended["log"]).parent / "rejected"
     assert f"the wheel was put aside in {aside}" in ended["hint"]
     assert len(list(aside.glob("tried-1.0-*.whl"))) == 1
+    record = json.loads((aside.parent / "record.json").read_text(encoding="utf-8"))
+    assert (record["exit_code"], record["message"]) == (16, ended["message"])
     assert not farm.result(variant, PACKAGE).exists()
 
 
