@@ -34,5 +34,7 @@ unset PIP_FIND_LINKS PIP_NO_INDEX PIP_CONSTRAINT PIP_REQUIRE_VIRTUALENV PIP_TARG
     --require-hashes --only-binary :all: --requirement requirements.lock
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
     --no-deps --no-build-isolation --no-index --editable .
+# Containers often forbid bytecode (PYTHONDONTWRITEBYTECODE), and each start would compile anew.
+"$venv/bin/python" -m compileall -q farm
 touch "$venv/.ready"
 say "done: $venv/bin/farm"
