@@ -162,7 +162,7 @@ def pids_of(text: str) -> list[int]:
 
 def gone(text: str) -> bool:
     """Wait until no process mentions a text."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while pids_of(text):
         if time.monotonic() > deadline:
             return False

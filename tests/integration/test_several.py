@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.engine
 
 ONE, TWO, BROKEN, SLOW = (f"tiny@1.0:{name}" for name in ("nap1", "nap2", "broken", "slow"))
-NAP_S = 3
+NAP_S = 6
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,9 @@ def test_one_at_a_time_does_not_overlap(at_once: Done, farm: Farm) -> None:
 
 def test_two_farms_build_the_same_unit_once(at_once: Done, farm: Farm) -> None:
     del at_once
-    add_variant(farm.root, "nap3", f'env: {{TINY_SLEEP_S: "{NAP_S}", NAP: "{time.time_ns()}"}}')
+    add_variant(
+        farm.root, "nap3", f'env: {{TINY_SLEEP_S: "{3 * NAP_S}", NAP: "{time.time_ns()}"}}'
+    )
     unit = "tiny@1.0:nap3"
     with farm.start(unit) as first:
         first.until_it_compiles()

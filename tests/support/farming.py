@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 FARM = Path(sys.executable).with_name("farm")
 PROJECTS = Path(__file__).parents[1] / "projects"
-PATIENCE_S = 240.0
+PATIENCE_S = 600.0
 """How long anything may take on a machine that is busy with other things."""
 
 _PROC = Path("/proc")
@@ -200,7 +200,7 @@ class Running:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
         for reader in self.readers:
-            reader.join(5)
+            reader.join(60)
         for stream in (self.process.stdout, self.process.stderr):
             if stream is not None:
                 stream.close()
@@ -229,8 +229,8 @@ class Running:
         """Wait for the end."""
         code = self.process.wait(PATIENCE_S)
         for reader in self.readers:
-            reader.join(5)
-        while (line := self.lines.get(timeout=5)) is not None:
+            reader.join(60)
+        while (line := self.lines.get(timeout=60)) is not None:
             self.told.append(json.loads(line))
         said = "\n".join(json.dumps(event) for event in self.told)
         return Done(code=code, stdout=said, stderr="".join(self.complaints))
@@ -271,7 +271,7 @@ def add_variant(root: Path, name: str, *lines: str) -> None:
     shutil.copyfile(locks / "cpu-py3.13.txt", locks / f"{name}-py3.13.txt")
 
 
-def until(condition: Callable[[], object], timeout_s: float = 20) -> bool:
+def until(condition: Callable[[], object], timeout_s: float = 60) -> bool:
     deadline = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > deadline:

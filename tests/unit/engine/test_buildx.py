@@ -228,7 +228,7 @@ def test_the_client_does_not_outlive_a_farm_that_is_killed(tmp_path: Path) -> No
         farm.kill()
         farm.wait()
     pid = int((tmp_path / "pid").read_text())
-    for _ in range(100):
+    for _ in range(1200):
         if not running(pid):
             return
         pause.wait(0.05)

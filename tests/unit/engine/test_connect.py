@@ -262,7 +262,7 @@ def test_an_engine_that_does_not_exist_is_a_usage_error() -> None:
 def test_a_question_that_hangs_is_ended_with_what_it_started(tmp_path: Path) -> None:
     script = f"sleep 300 & echo $! > {tmp_path}/pid; wait"
     with pytest.raises(TimeoutError):
-        ask(("/bin/sh", "-c", script), timeout_s=2)
+        ask(("/bin/sh", "-c", script), timeout_s=5)
     pid = int((tmp_path / "pid").read_text())
     assert until(lambda: identify(pid) is None)
 

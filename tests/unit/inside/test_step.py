@@ -136,7 +136,7 @@ def test_a_daemon_that_keeps_the_pipe_open_does_not_hang_the_step(tmp_path: Path
 def test_a_background_job_of_the_same_group_is_ended(tmp_path: Path) -> None:
     code = "import subprocess; print(subprocess.Popen(['sleep', '300']).pid, flush=True)"
     done, _ = run_step(tmp_path, *python(code))
-    for _ in range(100):
+    for _ in range(1200):
         state = Path(f"/proc/{int(done.stdout)}/stat")
         if not state.exists() or ") Z " in state.read_text():
             break

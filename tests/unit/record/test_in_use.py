@@ -72,7 +72,7 @@ def test_a_build_waits_for_the_end_of_cleaning_and_gets_the_new_folder(tmp_path:
         assert not begun.wait(0.3)
         (folder / ".in-use").unlink()
         folder.rmdir()
-    thread.join(10)
+    thread.join(60)
     assert begun.is_set()
     assert (folder / ".in-use").exists()
 
