@@ -23,10 +23,10 @@ from farm.errors import UsageError
 
 if TYPE_CHECKING:
     from farm.events import Event, Sink
-    from farm.execute.options import BuildOptions
-    from farm.execute.session import Outcomes
     from farm.load.project import Project
     from farm.plan.plan import Plan
+    from farm.run.options import BuildOptions
+    from farm.run.session import Outcomes
 
 __all__ = ["build", "open_project", "plan", "render"]
 
@@ -78,8 +78,8 @@ def render(made: Plan, project: Project) -> dict[str, str]:
 
     As long as a unit's base does not exist here, it starts from a placeholder.
     """
-    from farm.execute.identify import identify, template_folders
     from farm.render.dockerfile import base_reference
+    from farm.run.identify import identify, template_folders
 
     templates = template_folders(project)
     return {
@@ -101,7 +101,7 @@ def build(  # noqa: PLR0913 - what a caller may want to choose
     sink: Sink | None = None,
     cancel: threading.Event | None = None,
 ) -> Outcomes:
-    """Build what is not built yet; see `farm.execute.options.BuildOptions`.
+    """Build what is not built yet; see `farm.run.options.BuildOptions`.
 
     ``out`` is the project's ``out/`` unless given, ``cache`` the user's cache
     folder.  ``sink`` gets the events, from several threads, one at a time.
@@ -111,9 +111,9 @@ def build(  # noqa: PLR0913 - what a caller may want to choose
         StorageError: a folder cannot be written at all.  What befalls a unit is
             no exception but its report.
     """
-    from farm.execute.options import BuildOptions, Workplace
-    from farm.execute.session import build as run
     from farm.load.folders import cache_folder
+    from farm.run.options import BuildOptions, Workplace
+    from farm.run.session import build as run
 
     place = Workplace(project=project, out=out or project.out, cache=cache or cache_folder())
     return run(

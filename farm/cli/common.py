@@ -13,10 +13,10 @@ from farm.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from farm.execute.options import Workplace
     from farm.load.project import Project
     from farm.plan.plan import Plan
-    from farm.stage.mirror import Mirror
+    from farm.run.options import Workplace
+    from farm.source.mirror import Mirror
 
 Selectors = Annotated[
     list[str] | None,
@@ -121,8 +121,8 @@ def project_if_any(context: typer.Context) -> Project | None:
 
 def workplace_of(context: typer.Context, output_dir: Path | None) -> Workplace:
     """The project with its folders."""
-    from farm.execute.options import Workplace
     from farm.load.folders import cache_folder
+    from farm.run.options import Workplace
 
     project = project_of(context)
     out = output_dir.absolute() if output_dir else project.out
@@ -145,8 +145,8 @@ def prepare_cache(cache: Path) -> None:
     Raises:
         StorageError: it cannot be made or written.
     """
+    from farm.host.files import storage_error
     from farm.load.folders import mark_cache
-    from farm.record.results import storage_error
 
     try:
         mark_cache(cache)
@@ -212,7 +212,7 @@ def mirror_at(folder: Path | None) -> Mirror | None:
     """
     if folder is None:
         return None
-    from farm.stage.mirror import Mirror
+    from farm.source.mirror import Mirror
 
     return Mirror.at(folder)
 

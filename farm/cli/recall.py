@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from farm.errors import FarmError
 
 if TYPE_CHECKING:
-    from farm.execute.unchanged import Answer, Question
+    from farm.run.unchanged import Answer, Question
 
 NEVER = {"--force", "--rebuild", "--dry-run", "-n", "--help", "-h"}
 """Arguments with which a build is never remembered."""
@@ -18,9 +18,9 @@ def asked_now(arguments: list[str]) -> Question | None:
     """What ``farm build …`` asks in this folder; None where it must be thought through."""
     if arguments[:1] != ["build"] or NEVER & set(arguments) or os.environ.get("FARM_ROOT"):
         return None
-    from farm.execute.unchanged import question
     from farm.load.folders import cache_folder
     from farm.load.project import find_project
+    from farm.run.unchanged import question
 
     try:
         return question(arguments, find_project(), cache_folder(), os.environ)
@@ -30,7 +30,7 @@ def asked_now(arguments: list[str]) -> Question | None:
 
 def tell_again(asked: Question | None) -> bool:
     """Show that all is built as it was when the same was asked before; False if it may not be."""
-    from farm.execute.unchanged import recall, report
+    from farm.run.unchanged import recall, report
 
     answer = recall(asked) if asked else None
     results = answer.results() if answer else None
@@ -47,7 +47,7 @@ def tell_again(asked: Question | None) -> bool:
 
 def remember_all_built(asked: Question | None, arguments: list[str], answer: Answer) -> None:
     """Remember that there was nothing to do, unless a file was changed meanwhile."""
-    from farm.execute.unchanged import remember
+    from farm.run.unchanged import remember
 
     if asked is not None and asked_now(arguments) == asked:
         remember(asked, answer)

@@ -185,7 +185,7 @@ class PlainView:
         """Print a log's last lines, with no chance for them to be taken for commands."""
         from pathlib import Path
 
-        from farm.record.logs import tail
+        from farm.run.logs import tail
 
         lines = tail(Path(log), _LOG_LINES) if log else []
         token = secrets.token_hex(16)

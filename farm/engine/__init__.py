@@ -1,1 +1,1 @@
-"""Engines: the user's Docker, the private one, and the bases that builds start from."""
+"""Engines: your Docker, the private one, and what is asked of either."""

@@ -10,7 +10,7 @@ from farm.engine.endpoint import Endpoint
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from farm.engine.toolbox import Toolbox
+    from farm.debian.toolbox import Toolbox
 
 _DOCKER = "usr/bin/docker"
 _BUILDX = "usr/libexec/docker/cli-plugins/docker-buildx"

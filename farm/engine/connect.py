@@ -109,7 +109,7 @@ def _not_good(report: ProbeReport) -> EngineError:
 
 def _with_own_buildx(report: ProbeReport, cache: Path, sink: Sink) -> ProbeReport:
     """Try again with the toolbox's buildx: the engine itself may be good."""
-    from farm.engine import toolbox  # rarely needed
+    from farm.debian import toolbox  # rarely needed
 
     try:
         tools = toolbox.prepare(cache, sink)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from farm.engine.bases import docker
+from farm.engine.images import docker
 from farm.errors import EngineError
 
 if TYPE_CHECKING:

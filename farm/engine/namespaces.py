@@ -13,14 +13,15 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from farm.engine import packages, process, toolbox
+from farm.debian import apt, toolbox
 from farm.errors import EngineError
+from farm.host import process
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from farm.debian.toolbox import Toolbox
     from farm.engine.place import Place
-    from farm.engine.toolbox import Toolbox
 
 # The inner shell says who it is, in the words of proc(5), and becomes the
 # program; the outer one ends at once, so that init collects the program when
@@ -175,7 +176,7 @@ def start_network(
         raise EngineError(
             "the private engine's network (slirp4netns) did not come up",
             hint=f"see {place.network_log}; it needs /dev/net/tun",
-            details=packages.last_lines(place.network_log.read_text("utf-8", "replace")),
+            details=apt.last_lines(place.network_log.read_text("utf-8", "replace")),
         )
     return started
 

@@ -15,16 +15,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from farm.engine import children, clients, daemon_api, namespaces, packages, process, toolbox
+from farm.debian import apt, toolbox
+from farm.engine import clients, daemon_api, namespaces
 from farm.engine.place import Place, place_of
 from farm.errors import EngineError, FarmError, StorageError
 from farm.events import Notice
+from farm.host import process
+from farm.host.files import storage_error
+from farm.host.locks import holding, waiting
 
 if TYPE_CHECKING:
     import threading
 
+    from farm.debian.toolbox import Toolbox
     from farm.engine.endpoint import Endpoint
-    from farm.engine.toolbox import Toolbox
     from farm.events import Event, Sink
 
 _FREE_BYTES_NEEDED = 200 * 1024**2
@@ -62,7 +66,7 @@ def ensure_running(cache: Path, sink: Sink, *, cancel: threading.Event | None = 
         toolbox.require_host()
         tools = toolbox.prepare(cache, sink, cancel=cancel)
         lock = place.folder / "private.lock"
-        with children.holding(lock, sink, what="the private engine", cancel=cancel):
+        with holding(lock, cancel=cancel, on_wait=waiting(sink, "the private engine")):
             running = _running(place, patience_s=60)
             if running is None:
                 _start(place, tools, sink)
@@ -79,7 +83,7 @@ def stop(cache: Path) -> bool:
     place = place_of(cache)
     if not place.folder.is_dir():
         return False
-    with children.holding(place.folder / "private.lock", _ignore, what="the private engine"):
+    with holding(place.folder / "private.lock", on_wait=waiting(_ignore, "the private engine")):
         was_running = process.read_identity(place.engine_identity) is not None
         _end(place)
     return was_running
@@ -97,7 +101,7 @@ def remove(cache: Path) -> None:
         if place.folder.is_dir():
             shutil.rmtree(place.folder)
     except OSError as error:
-        raise packages.storage_error(error, place.folder) from error
+        raise storage_error(error, place.folder) from error
 
 
 def status(cache: Path) -> EngineStatus:
@@ -156,7 +160,7 @@ def _start(place: Place, tools: Toolbox, sink: Sink) -> None:
             _bring_up_without_data(place, tools)
             sink(Notice(text="the private engine's data was damaged: its caches are lost"))
     except OSError as error:
-        raise packages.storage_error(error, place.folder) from error
+        raise storage_error(error, place.folder) from error
     driver = ""
     with suppress(OSError):
         driver = daemon_api.facts(place.socket).storage_driver
@@ -243,12 +247,12 @@ def _not_up(place: Place) -> FarmError:
     text = ""
     with suppress(OSError):
         text = place.log.read_text(encoding="utf-8", errors="replace")
-    if packages.said_full(text):
-        return packages.full_disk(place.folder)
+    if apt.said_full(text):
+        return apt.full_disk(place.folder)
     return EngineError(
         "the private engine did not come up",
         hint=f"its whole log: {place.log}; or use a Docker Engine of your own",
-        details=packages.last_lines(text),
+        details=apt.last_lines(text),
     )
 
 

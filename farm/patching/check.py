@@ -6,10 +6,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from farm.errors import FarmError, FetchError, PatchError
+from farm.host.urls import redact
 from farm.patching.series import Fit, apply, not_staged, require_patch_program, series_of, unpack
-from farm.stage.stage import present
-from farm.stage.urls import redact
-from farm.stage.wants import want_of_source
+from farm.source.stage import present
+from farm.source.wants import want_of_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from farm.model.unit import Unit
     from farm.patching.series import Series, Tried
     from farm.plan.select import Selector
-    from farm.stage.store import Store
+    from farm.store.blobs import Store
 
 
 def everything(library: Library, selectors: Iterable[Selector]) -> Iterator[Selector]:

@@ -19,12 +19,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from farm.errors import PatchError, UsageError
+from farm.host.files import storage_error
 from farm.inside import patch as inside_patch
 from farm.load.nearest import perhaps
 from farm.load.patches import REQUIRED
 from farm.patching.difference import difference
 from farm.patching.series import Fit, Series, apply, require_patch_program, unpack
-from farm.record.results import STATE, storage_error
+from farm.store.results import STATE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

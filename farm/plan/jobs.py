@@ -6,20 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from farm.host.machine import Machine
     from farm.model.unit import JobRule
 
 GIB = 2**30
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Machine:
-    """What the machine that compiles has to offer.
-
-    ``memory_bytes`` is what may be used, after everything that already runs there.
-    """
-
-    cores: int
-    memory_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from farm.errors import FetchError, LockError, UsageError
+from farm.host.files import storage_error
 from farm.load.locks import smoke_test_stem
-from farm.record.results import storage_error
 from farm.starter.seeds import example, from_index, read
 
 if TYPE_CHECKING:
@@ -130,12 +130,12 @@ def _write_all(root: Path, files: dict[str, str]) -> tuple[list[str], list[str]]
 
 
 def _lock(root: Path, seed: Seed, cache: Path, sink: Sink) -> list[str]:
-    from farm.execute.relock import relock
     from farm.load.library import gather
     from farm.load.project import find_project
     from farm.plan.plan import Choice, make_plan
     from farm.plan.select import Selector
-    from farm.stage.store import Store
+    from farm.resolve.relock import relock
+    from farm.store.blobs import Store
 
     project = find_project(root=root)
     library = gather(project, [seed.package])

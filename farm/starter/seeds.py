@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from farm.errors import UsageError
 
 if TYPE_CHECKING:
-    from farm.stage.index import PackageIndex
+    from farm.source.index import PackageIndex
 
 _LONGEST_NAME = 100
 """As in a recipe's ``package``."""
@@ -56,7 +56,7 @@ def from_index(name: str, index: PackageIndex | None = None) -> Seed:
     """
     from packaging.utils import canonicalize_name, is_normalized_name
 
-    from farm.stage.index import PackageIndex
+    from farm.source.index import PackageIndex
 
     package = canonicalize_name(name)
     if not is_normalized_name(package) or len(package) > _LONGEST_NAME:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from farm.engine import private
 from farm.errors import StorageError
+from farm.host.in_use import LOCK_NAME, alone
 from farm.load.folders import is_marked
-from farm.record.in_use import LOCK_NAME, alone
-from farm.record.record import read_record
-from farm.record.results import STATE
-from farm.record.runs import list_runs
+from farm.run.runs import list_runs
+from farm.store.record import read_record
+from farm.store.results import STATE
 from farm.upkeep import images
 from farm.upkeep.sizes import freed_bytes, remove
 

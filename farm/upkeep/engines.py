@@ -10,7 +10,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from farm.engine import debian, packages, private, toolbox
+from farm.debian import apt, archive, toolbox
+from farm.engine import private
 from farm.engine.probe import probe_user_engine
 from farm.errors import EngineError, ExitCode
 from farm.upkeep.checks import ok, problem, size_text, warning
@@ -142,14 +143,14 @@ def _can_make_user_namespace() -> bool:
 
 
 def _programs() -> tuple[str, ...]:
-    names = [program for program, _ in packages.HOST_TOOLS]
+    names = [program for program, _ in apt.HOST_TOOLS]
     return (*names, "unshare", "mount")
 
 
 def _packages(*, prepared: bool) -> Iterator[Check]:
     """Debian's keys and mirror: needed for the toolbox and for every new base."""
     try:
-        yield ok("Debian's archive keys", str(debian.keyring()))
+        yield ok("Debian's archive keys", str(archive.keyring()))
     except EngineError as error:
         yield _needed_once("Debian's archive keys", error, prepared=prepared)
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from farm.errors import ExitCode
+from farm.host.urls import redact
 from farm.load.nearest import perhaps
-from farm.stage.urls import redact
 from farm.upkeep.checks import ok, problem, warning
 
 if TYPE_CHECKING:

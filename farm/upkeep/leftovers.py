@@ -7,10 +7,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from farm.engine.place import place_of
-from farm.engine.process import read_identity
-from farm.record.in_use import is_used
-from farm.record.results import STATE
-from farm.record.runs import list_runs, read_summary
+from farm.host.in_use import is_used
+from farm.host.process import read_identity
+from farm.run.runs import list_runs, read_summary
+from farm.store.results import STATE
 from farm.upkeep.checks import ok, warning
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from farm.errors import ExitCode
-from farm.execute.machine import this_machine
+from farm.host.machine import this_machine
 from farm.model.unit import JobRule
 from farm.plan.jobs import plan_jobs
 from farm.upkeep.checks import GIB, ok, problem, size_text, warning

@@ -11,10 +11,10 @@ import time
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
-from farm.engine import debian, toolbox
+from farm.debian import archive, toolbox
 from farm.errors import EngineError, ExitCode, FarmError, FetchError
-from farm.stage.settings import NetworkSettings
-from farm.stage.urls import redact
+from farm.host.network import NetworkSettings
+from farm.host.urls import redact
 from farm.upkeep.checks import ok, problem, warning
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def unreachable(name: str, found: str) -> Check:
 
 
 def _index() -> Iterator[Check]:
-    from farm.stage.index import PackageIndex  # takes 0.3 s to import
+    from farm.source.index import PackageIndex  # takes 0.3 s to import
 
     try:
         settings = NetworkSettings.of_machine()
@@ -95,7 +95,7 @@ def _index() -> Iterator[Check]:
 def _mirror() -> Iterator[Check]:
     name = "Debian mirror"
     try:
-        mirror = debian.mirror()
+        mirror = archive.mirror()
     except EngineError as error:
         yield problem(name, error.message, error.hint, error.code)
         return
@@ -107,7 +107,7 @@ def apt_proxies() -> dict[str, str]:
     """The proxies that apt's own configuration names, by scheme."""
     if shutil.which("apt-config") is None:
         return {}
-    text = "\n".join(debian.network_settings(host_files=True))
+    text = "\n".join(archive.network_settings(host_files=True))
     found = re.findall(r'^Acquire::(https?)::Proxy "([^"]+)";', text, flags=re.MULTILINE)
     return {scheme: proxy for scheme, proxy in found if proxy != "DIRECT"}
 
@@ -122,7 +122,7 @@ def _asked(
 ) -> Iterator[Check]:
     import requests
 
-    from farm.stage.fetch import session
+    from farm.source.fetch import session
 
     started = time.monotonic()
     try:

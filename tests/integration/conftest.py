@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import platformdirs
 import pytest
 
-from farm.engine import private, toolbox
+from farm.debian import toolbox
+from farm.engine import private
 from farm.errors import FarmError
 from farm.load.project import shipped_root
 

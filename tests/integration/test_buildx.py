@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 import farm.inside
-from farm.engine import bases, private, toolbox
+from farm.debian import bases, toolbox
+from farm.engine import images, private
 from farm.engine.buildx import BuildRequest, BuildResult, build
 from farm.engine.buildx_client import Watch
 from farm.engine.endpoint import Endpoint
@@ -143,7 +144,7 @@ class Bench:
 @pytest.fixture
 def bench(own_cache: Path, image: bases.BaseImage, tmp_path: Path) -> Bench:
     endpoint = private.ensure_running(own_cache, ignore)
-    bases.load(image, endpoint)
+    images.load(image, endpoint)
     return Bench(endpoint=endpoint, image=image.tag, folder=tmp_path)
 
 

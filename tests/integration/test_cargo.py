@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from farm.engine import cargo
+from farm.debian import cargo
 from farm.errors import CancelledError, FarmError, FetchError, IntegrityError
 from farm.events import TaskProgress
-from farm.stage.mirror import Mirror
-from farm.stage.places import Places
-from farm.stage.stage import stage, stage_each
-from farm.stage.store import Store
-from farm.stage.wants import CrateWant
+from farm.source.mirror import Mirror
+from farm.source.places import Places
+from farm.source.stage import stage, stage_each
+from farm.source.wants import CrateWant
+from farm.store.blobs import Store
 from tests.support.crates import Registry
 from tests.support.farming import quiet
 

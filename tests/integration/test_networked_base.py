@@ -12,20 +12,21 @@ from uuid import uuid4
 
 import pytest
 
-from farm.engine import bases, debian
+from farm.debian import archive, bases
+from farm.engine import images
 from farm.events import StepOutput
-from farm.execute.attempt import Attempt, Work, context_folder, run_attempt
-from farm.execute.context import write_context
-from farm.execute.identify import identify, template_folders
-from farm.execute.options import BuildOptions
-from farm.execute.secrets import network_secrets
-from farm.execute.supplies import Supplies
 from farm.load.library import gather
 from farm.load.project import find_project
 from farm.model.unit import ImageBase, RootfsBase, Unit
 from farm.plan.jobs import JobPlan
 from farm.plan.plan import Choice, make_plan
 from farm.plan.select import parse_selector
+from farm.run.attempt import Attempt, Work, context_folder, run_attempt
+from farm.run.context import write_context
+from farm.run.identify import identify, template_folders
+from farm.run.options import BuildOptions
+from farm.run.secrets import network_secrets
+from farm.run.supplies import Supplies
 
 if TYPE_CHECKING:
     from farm.engine.endpoint import Endpoint
@@ -52,10 +53,10 @@ def image(private_engine: Endpoint, farm_cache: Path, tmp_path: Path) -> str:
     unit = planned()
     assert isinstance(unit.base, RootfsBase)
     base = bases.ensure(bases.spec_of(unit.base), farm_cache, lambda _: None)
-    bases.load(base, private_engine)
+    images.load(base, private_engine)
     folder = tmp_path / "image"
     folder.mkdir()
-    source = f"deb {debian.mirror()} {unit.base.suite} main"
+    source = f"deb {archive.mirror()} {unit.base.suite} main"
     (folder / "Dockerfile").write_text(
         f"FROM {base.tag}\nRUN echo '{source}' > /etc/apt/sources.list; echo {uuid4()} > /id\n",
         encoding="utf-8",

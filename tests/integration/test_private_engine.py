@@ -19,17 +19,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from farm.engine import bases, debian, namespaces, private, process, toolbox
-from farm.engine.bases import BaseImage, RootfsSpec
+from farm.debian import archive, bases, toolbox
+from farm.debian.bases import BaseImage, RootfsSpec
+from farm.engine import images, namespaces, private
 from farm.engine.place import place_of
 from farm.errors import BaseError, CancelledError, EngineError, FetchError, StorageError
 from farm.events import Event, Notice
+from farm.host import process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from farm.debian.toolbox import Toolbox
     from farm.engine.endpoint import Endpoint
-    from farm.engine.toolbox import Toolbox
 
 pytestmark = pytest.mark.engine
 SPEC = RootfsSpec(suite="trixie", packages=("gcc", "libc6-dev"))
@@ -107,13 +109,13 @@ def test_a_base_runs_its_compiler_without_network_and_reaches_out_only_when_aske
     cache: Path, base: BaseImage
 ) -> None:
     endpoint = private.ensure_running(cache, quiet)
-    bases.load(base, endpoint)
-    bases.load(base, endpoint)
+    images.load(base, endpoint)
+    images.load(base, endpoint)
     run = ("run", "--rm", "--network=none", base.tag)
     assert "gcc" in docker(endpoint, *run, "gcc", "--version").stdout
     assert dict(base.packages)["gcc-14"].startswith("14.")
-    found = re.match(r"(https?)://([^/:@]+)(?::([0-9]+))?/", debian.mirror() + "/")
-    if found and not debian.fetch_variables():
+    found = re.match(r"(https?)://([^/:@]+)(?::([0-9]+))?/", archive.mirror() + "/")
+    if found and not archive.fetch_variables():
         port = found[3] or {"http": "80", "https": "443"}[found[1]]
         reach = f"exec 3<>/dev/tcp/{found[2]}/{port} && echo reached"
         inside = docker(endpoint, "run", "--rm", base.tag, "bash", "-c", reach)
@@ -127,7 +129,7 @@ def test_buildx_builds_with_the_users_docker_settings_out_of_the_way(
     for name in ("DOCKER_HOST", "DOCKER_CONTEXT", "BUILDX_BUILDER"):
         monkeypatch.setenv(name, "tcp://127.0.0.1:9")
     endpoint = private.ensure_running(cache, quiet)
-    bases.load(base, endpoint)
+    images.load(base, endpoint)
     (tmp_path / "Dockerfile").write_text(
         f"FROM {base.tag} AS build\n"
         "RUN --network=none --mount=type=cache,target=/c <<end\n"
@@ -197,7 +199,7 @@ def test_a_kill_leaves_no_process_and_the_next_start_works(
     own_cache: Path, base: BaseImage, victim: str
 ) -> None:
     endpoint = private.ensure_running(own_cache, quiet)
-    bases.load(base, endpoint)
+    images.load(base, endpoint)
     mark = "86399"
     docker(endpoint, "run", "--detach", "--network=none", base.tag, "sleep", mark)
     place = place_of(own_cache)
@@ -348,13 +350,13 @@ def test_a_full_disk_is_said_and_room_makes_it_work_again(
         with filler.open("wb") as file:
             os.posix_fallocate(file.fileno(), 0, free - 100 * 1024**2)
         with pytest.raises(StorageError, match="full"):
-            bases.load(base, endpoint)
+            images.load(base, endpoint)
         private.stop(cache)
         with pytest.raises(StorageError, match="MiB are free"):
             private.ensure_running(cache, quiet)
         filler.unlink()
         endpoint = private.ensure_running(cache, quiet)
-        bases.load(base, endpoint)
+        images.load(base, endpoint)
         assert docker(endpoint, "run", "--rm", base.tag, "true").returncode == 0
     finally:
         private.stop(cache)
@@ -407,12 +409,12 @@ def test_a_package_that_does_not_exist_is_named(tools: Toolbox, tmp_path: Path) 
 def test_a_mirror_that_cannot_be_reached_is_named(
     tools: Toolbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(debian.MIRROR_VARIABLE, "http://127.0.0.1:9/debian")
+    monkeypatch.setenv(archive.MIRROR_VARIABLE, "http://127.0.0.1:9/debian")
     with pytest.raises(BaseError, match=r"127\.0\.0\.1:9"):
         bases.bootstrap(SPEC, tmp_path, tools, quiet)
     with pytest.raises(FetchError, match=r"127\.0\.0\.1:9") as caught:
         toolbox.prepare(tmp_path, quiet)
-    assert debian.MIRROR_VARIABLE in caught.value.hint
+    assert archive.MIRROR_VARIABLE in caught.value.hint
 
 
 def test_a_cancelled_bootstrap_ends_at_once_and_leaves_nothing(
@@ -435,7 +437,7 @@ def test_a_killed_bootstrap_leaves_no_process_and_the_next_one_succeeds(
 ) -> None:
     spec = RootfsSpec(suite="trixie", packages=())
     code = (
-        "import sys; from pathlib import Path; from farm.engine import bases, toolbox; "
+        "import sys; from pathlib import Path; from farm.debian import bases, toolbox; "
         "tools = toolbox.Toolbox(root=Path(sys.argv[2]), key='k'); "
         "spec = bases.RootfsSpec(suite='trixie', packages=()); "
         "bases.bootstrap(spec, Path(sys.argv[1]), tools, lambda e: None)"

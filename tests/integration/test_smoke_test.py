@@ -10,16 +10,16 @@ import pytest
 
 from farm.engine.gpu import Gpu
 from farm.errors import SmokeTestError
-from farm.execute import smoke_test
-from farm.execute.identify import template_folders
-from farm.execute.options import BuildOptions
-from farm.execute.smoke_test import Bench, try_wheel, wheel_at
-from farm.execute.supplies import Supplies
 from farm.load.library import gather
 from farm.load.project import find_project
 from farm.plan.plan import Choice, make_plan
 from farm.plan.select import parse_selector
-from farm.record.record import read_record
+from farm.run import smoke_test
+from farm.run.identify import template_folders
+from farm.run.options import BuildOptions
+from farm.run.smoke_test import Bench, try_wheel, wheel_at
+from farm.run.supplies import Supplies
+from farm.store.record import read_record
 from tests.support.farming import Farm, copy_project, quiet
 
 if TYPE_CHECKING:

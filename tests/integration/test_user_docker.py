@@ -17,18 +17,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from farm.engine import bases, daemon_api, private, toolbox
+from farm.debian import bases, toolbox
+from farm.engine import daemon_api, private
 from farm.engine.connect import choose
 from farm.engine.place import place_of
-from farm.engine.process import read_identity
 from farm.events import Event, Notice
-from farm.execute.options import BuildOptions
-from farm.execute.supplies import Supplies
+from farm.host.process import read_identity
 from farm.load.library import gather
 from farm.load.project import find_project, shipped_root
 from farm.model.unit import RootfsBase
 from farm.plan.plan import Choice, make_plan
 from farm.plan.select import parse_selector
+from farm.run.options import BuildOptions
+from farm.run.supplies import Supplies
 from tests.support.docker_trees import GENERATIONS, NEW, OLD, STABLE, Generation
 from tests.support.user_docker import (
     BRIDGE_ADDRESS,

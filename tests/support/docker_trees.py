@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
-from farm.engine import debian, packages, toolbox
+from farm.debian import apt, archive, toolbox
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,7 +97,7 @@ def prepare(generation: Generation, cache: Path, sink: Sink) -> Tree:
         FetchError: Packages could not be fetched.
     """
     toolbox.require_host()
-    debian.require_tools(_HOST_TOOLS, purpose="a Docker to test beside")
+    archive.require_tools(_HOST_TOOLS, purpose="a Docker to test beside")
     folder = cache / "tests"
     folder.mkdir(parents=True, exist_ok=True)
     root = folder / f"docker-{generation.suite}-{generation.key}"
@@ -113,14 +113,14 @@ def _unpack(generation: Generation, root: Path, sink: Sink) -> None:
     tree = work / "tree"
     if tree.exists():
         shutil.rmtree(tree)
-    apt = packages.Apt(work, suite=generation.suite)
-    apt.prepare()
-    apt.update()
-    _, total = apt.closure(generation.packages)
+    fetcher = apt.Apt(work, suite=generation.suite)
+    fetcher.prepare()
+    fetcher.update()
+    _, total = fetcher.closure(generation.packages)
     task = f"fetch Docker {generation.name} of Debian {generation.suite}"
-    apt.download(generation.packages, total, sink, task=task)
-    archives = apt.archives()
-    packages.unpack(archives, tree, sink, task=f"unpack Docker {generation.name}")
+    fetcher.download(generation.packages, total, sink, task=task)
+    archives = fetcher.archives()
+    apt.unpack(archives, tree, sink, task=f"unpack Docker {generation.name}")
     _merge_usr(tree)
     for name in ("dev", "proc", "sys", "run", "tmp", "mnt", "etc/docker", DATA_ROOT[1:]):
         (tree / name).mkdir(parents=True, exist_ok=True)

@@ -16,7 +16,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from farm.engine import private, toolbox
+from farm.debian import toolbox
+from farm.engine import private
 from farm.engine.place import place_of
 
 if TYPE_CHECKING:

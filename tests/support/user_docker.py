@@ -24,9 +24,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from farm.engine import daemon_api, packages, process, toolbox
+from farm.debian import apt, toolbox
+from farm.engine import daemon_api
 from farm.engine.endpoint import ENGINE_VARIABLES
 from farm.errors import EngineError
+from farm.host import process
 from tests.support.docker_trees import DATA_ROOT, Generation, Tree, prepare
 
 if TYPE_CHECKING:
@@ -275,7 +277,7 @@ def _await(
             raise EngineError(
                 f"the Docker {generation.name} to test beside did not come up",
                 hint="it needs root, overlayfs and iptables in namespaces of its own",
-                details=packages.last_lines(log, 20),
+                details=apt.last_lines(log, 20),
             )
         time.sleep(0.05)
     inner = process.identify(outermost.pid)

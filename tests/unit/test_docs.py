@@ -29,8 +29,8 @@ from farm.model.recipe import Recipe
 from farm.model.toolchain import Base, Toolchain
 from farm.plan.plan import Choice, make_plan
 from farm.plan.select import parse_selector
-from farm.record.record import Input, Record, StepTime, WheelFile
-from farm.record.runs import RunSummary
+from farm.run.runs import RunSummary
+from farm.store.record import Input, Record, StepTime, WheelFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

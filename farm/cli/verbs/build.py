@@ -12,10 +12,10 @@ from farm.cli.recall import asked_now, remember_all_built
 from farm.errors import UsageError
 
 if TYPE_CHECKING:
-    from farm.execute.options import BuildOptions, Workplace
-    from farm.execute.session import Outcomes
     from farm.model.look import Look
     from farm.plan.plan import Plan
+    from farm.run.options import BuildOptions, Workplace
+    from farm.run.session import Outcomes
 
 
 def build(
@@ -63,8 +63,8 @@ def build(
     ] = False,
 ) -> None:
     """Build wheels: what is not built yet, in parallel containers."""
-    from farm.execute.options import Again, BuildOptions
-    from farm.execute.unchanged import Answer
+    from farm.run.options import Again, BuildOptions
+    from farm.run.unchanged import Answer
 
     before = asked_now(sys.argv[1:])
     wanted = common.asked(selectors, variant, feature, python)
@@ -116,7 +116,7 @@ def _run(plan: Plan, place: Workplace, options: BuildOptions, progress: str) -> 
     import threading
 
     from farm.console.choose import make_view
-    from farm.execute.session import build as run_build
+    from farm.run.session import build as run_build
 
     cancel = threading.Event()
     with make_view(progress) as view:

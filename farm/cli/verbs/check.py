@@ -103,10 +103,10 @@ def _unit(context: typer.Context, selector: str) -> Unit:
 def _look(
     path: Path, unit: Unit | None, *, thorough: bool
 ) -> tuple[WheelFacts, tuple[Finding, ...]]:
-    from farm.execute.acceptance import findings_for
     from farm.inspect.host_code import ALL_CODE_BYTES, FEW_CODE_BYTES
     from farm.inspect.policy import check_alone
     from farm.inspect.wheel import read_wheel
+    from farm.run.acceptance import findings_for
 
     limit = ALL_CODE_BYTES if thorough or unit else FEW_CODE_BYTES
     facts = read_wheel(path, code_limit_bytes=limit)
@@ -128,7 +128,7 @@ def _tell(
     facts: WheelFacts, findings: tuple[Finding, ...], told: list[dict[str, Any]], *, as_json: bool
 ) -> None:
     if as_json:
-        from farm.execute.acceptance import contents_of
+        from farm.run.acceptance import contents_of
 
         oldest = {
             name: value
@@ -152,8 +152,8 @@ def _try(
     as_json: bool,
 ) -> None:
     from farm.console.choose import make_view
-    from farm.execute.given import try_given_wheel
-    from farm.execute.options import BuildOptions
+    from farm.run.given import try_given_wheel
+    from farm.run.options import BuildOptions
 
     place = common.workplace_of(context, None)
     with make_view("quiet" if as_json else "auto") as view:

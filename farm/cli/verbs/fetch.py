@@ -13,7 +13,7 @@ from farm.cli import common
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from farm.execute.fetching import Fetched
+    from farm.run.fetching import Fetched
 
 _MOST_NAMED = 10
 
@@ -34,11 +34,11 @@ def fetch(
 ) -> None:
     """Bring all that a build needs into the store; say what is lacking."""
     from farm.console.choose import make_view
-    from farm.execute.fetching import cargo_of
-    from farm.execute.fetching import fetch as run
-    from farm.stage.mirror import Mirror
-    from farm.stage.places import Places
-    from farm.stage.store import Store
+    from farm.run.fetching import cargo_of
+    from farm.run.fetching import fetch as run
+    from farm.source.mirror import Mirror
+    from farm.source.places import Places
+    from farm.store.blobs import Store
 
     place = common.workplace_of(context, None)
     wanted = common.asked(selectors, variant, feature, python)

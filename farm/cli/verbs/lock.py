@@ -23,9 +23,9 @@ def lock(
 ) -> None:
     """Renew the locks of what is named, or of every recipe."""
     from farm.console.choose import make_view
-    from farm.execute.options import BuildOptions
-    from farm.execute.relock import relock
-    from farm.execute.supplies import Supplies
+    from farm.resolve.relock import relock
+    from farm.run.options import BuildOptions
+    from farm.run.supplies import Supplies
 
     place = common.workplace_of(context, None)
     wanted = common.asked(selectors, variant, feature, python)

@@ -12,7 +12,7 @@ from farm.errors import UsageError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from farm.record.runs import Run
+    from farm.run.runs import Run
 
 
 def logs(
@@ -52,7 +52,7 @@ def logs(
 
 
 def _run(out: Path, name: str) -> Run:
-    from farm.record.runs import list_runs
+    from farm.run.runs import list_runs
 
     runs = list_runs(out)
     if not runs:
@@ -85,8 +85,8 @@ def _label(path: Path, run: Run) -> str:
 
 
 def _follow(path: Path, run: Run) -> None:
-    from farm.record.logs import follow
-    from farm.record.runs import read_summary
+    from farm.run.logs import follow
+    from farm.run.runs import read_summary
 
     try:
         for line in follow(path, lambda: read_summary(run) is not None):

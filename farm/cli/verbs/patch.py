@@ -14,9 +14,9 @@ from farm.errors import PatchError, UsageError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from farm.execute.options import Workplace
     from farm.patching.new import Change, Target, Written
     from farm.patching.series import Tried
+    from farm.run.options import Workplace
 
 patch_app = typer.Typer(
     name="patch",
@@ -38,7 +38,7 @@ def check(
     from farm.patching.check import everything, failure
     from farm.plan.plan import Choice, make_plan
     from farm.plan.select import parse_selector
-    from farm.stage.store import Store
+    from farm.store.blobs import Store
 
     place = common.workplace_of(context, None)
     parsed = [parse_selector(text) for text in selectors or place.project.names("recipes")]
@@ -143,10 +143,10 @@ def _staged(
 ) -> Path:
     """The archive of the source, brought here if it is not."""
     from farm.console.choose import make_view
-    from farm.stage.places import Places
-    from farm.stage.stage import stage
-    from farm.stage.store import Store
-    from farm.stage.wants import want_of_source
+    from farm.source.places import Places
+    from farm.source.stage import stage
+    from farm.source.wants import want_of_source
+    from farm.store.blobs import Store
 
     common.prepare_cache(place.cache)
     store = Store(place.cache / "store")

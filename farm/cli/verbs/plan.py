@@ -9,8 +9,8 @@ import typer
 from farm.cli import common
 
 if TYPE_CHECKING:
-    from farm.execute.options import BuildOptions, Workplace
     from farm.plan.plan import Plan
+    from farm.run.options import BuildOptions, Workplace
 
 
 def plan(
@@ -28,7 +28,7 @@ def plan(
     as_json: common.AsJson = False,
 ) -> None:
     """Show what would be built and why; no engine is asked."""
-    from farm.execute.options import BuildOptions
+    from farm.run.options import BuildOptions
 
     place = common.workplace_of(context, output_dir)
     wanted = common.asked(selectors, variant, feature, python)
@@ -44,7 +44,7 @@ def plan(
 
 def show_plan(plan: Plan, place: Workplace, options: BuildOptions, *, as_json: bool) -> None:
     """Print a plan as text, or as JSON."""
-    from farm.execute.forecast import forecast
+    from farm.run.forecast import forecast
 
     rows = forecast(plan, place, options)
     if as_json:

@@ -11,10 +11,10 @@ from farm.cli import common
 from farm.errors import UsageError
 
 if TYPE_CHECKING:
-    from farm.execute.identify import Identified
-    from farm.execute.options import Workplace
     from farm.model.unit import Unit
     from farm.plan.plan import Plan
+    from farm.run.identify import Identified
+    from farm.run.options import Workplace
 
 
 def render(
@@ -51,7 +51,7 @@ def _check_needs(unit: Unit, plan: Plan, place: Workplace) -> None:
     Raises:
         UsageError: one of them is not built yet.
     """
-    from farm.execute.identify import standings
+    from farm.run.identify import standings
 
     built = {each.unit.label for each in standings(plan, place) if each.result}
     missing = [need.label for need in unit.needs if need.label not in built]
@@ -63,8 +63,8 @@ def _check_needs(unit: Unit, plan: Plan, place: Workplace) -> None:
 
 
 def _identify(unit: Unit, plan: Plan, place: Workplace) -> Identified:
-    from farm.execute.identify import identify, standings, template_folders
     from farm.render.dockerfile import base_reference
+    from farm.run.identify import identify, standings, template_folders
 
     standing = next(s for s in standings(plan, place) if s.unit.label == unit.label)
     if standing.identified:
@@ -86,9 +86,9 @@ def _write(identified: Identified, folder: Path, place: Workplace) -> None:
     import threading
 
     from farm.console.choose import make_view
-    from farm.execute.context import write_context
-    from farm.execute.options import BuildOptions
-    from farm.execute.supplies import Supplies
+    from farm.run.context import write_context
+    from farm.run.options import BuildOptions
+    from farm.run.supplies import Supplies
 
     if folder.exists() and any(folder.iterdir()):
         raise UsageError(f"{folder} is not empty", hint="name a new folder")

@@ -12,7 +12,7 @@ from farm.cli import common
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from farm.record.record import Record
+    from farm.store.record import Record
 
 
 def status(
@@ -21,7 +21,7 @@ def status(
     as_json: common.AsJson = False,
 ) -> None:
     """Show results and the latest runs."""
-    from farm.record.runs import list_runs, read_summary
+    from farm.run.runs import list_runs, read_summary
 
     place = common.workplace_of(context, output_dir)
     records = _records(place.out)
@@ -58,7 +58,7 @@ def status(
 
 
 def _records(out: Path) -> list[Record]:
-    from farm.record.record import read_record
+    from farm.store.record import read_record
 
     folders = sorted(path.parent for path in out.glob("*/*/record.json"))
     return [record for record in map(read_record, folders) if record]

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.projects import DEMO, project_at
-from tests.unit.execute.test_acceptance import wheel_at
 from tests.unit.inspect.test_device_code import real
 from tests.unit.inspect.test_wheel import WheelMaker
+from tests.unit.run.test_acceptance import wheel_at
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from farm.errors import ExitCode
+from farm.host.in_use import in_use
 from farm.load.folders import mark_cache
-from farm.record.in_use import in_use
-from farm.record.record import Record, write_record
-from farm.record.runs import new_run
+from farm.run.runs import new_run
+from farm.store.record import Record, write_record
 from farm.upkeep.sizes import freed_bytes
 
 if TYPE_CHECKING:

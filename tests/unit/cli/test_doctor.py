@@ -17,9 +17,9 @@ import pytest
 import farm.upkeep
 from farm.engine.probe import ProbeReport
 from farm.errors import ExitCode
+from farm.host.in_use import in_use
 from farm.load.folders import mark_cache
-from farm.record.in_use import in_use
-from farm.record.runs import new_run
+from farm.run.runs import new_run
 from farm.upkeep import engines, machine, network
 from farm.upkeep.checks import GIB, Situation, State
 from farm.upkeep.environment import FARM_VARIABLES, FOR_THE_RECIPE

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from farm.errors import ExitCode
-from farm.execute.identify import expectation
 from farm.load.library import gather
 from farm.load.project import find_project
 from farm.model.unit import UnitKey
 from farm.plan.plan import Choice, make_plan
 from farm.plan.select import parse_selector
-from farm.record.record import Record, WheelFile, write_record
-from farm.record.results import publish
-from farm.record.runs import RunSummary, new_run, write_summary
+from farm.run.identify import expectation
+from farm.run.runs import RunSummary, new_run, write_summary
+from farm.store.record import Record, WheelFile, write_record
+from farm.store.results import publish
 from tests.support.projects import DEMO, PATCH, SHA, project_at
 
 if TYPE_CHECKING:

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from farm.errors import ExitCode
-from farm.execute.identify import expectation, standings
-from farm.execute.options import Workplace
-from farm.execute.unchanged import MOST_BYTES, Answer, Question, question, recall, remember
 from farm.load.library import gather
 from farm.load.project import Project, find_project
 from farm.model.unit import UnitKey
 from farm.plan.plan import Choice, make_plan
 from farm.plan.select import parse_selector
-from farm.record.record import Record, WheelFile, write_record
-from farm.record.results import result_folder
+from farm.run.identify import expectation, standings
+from farm.run.options import Workplace
+from farm.run.unchanged import MOST_BYTES, Answer, Question, question, recall, remember
+from farm.store.record import Record, WheelFile, write_record
+from farm.store.results import result_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -245,7 +245,7 @@ def test_an_answer_that_is_damaged_is_none(text: str, tmp_path: Path) -> None:
 def test_an_answer_is_read_back_whole_and_old_ones_go(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("farm.execute.unchanged.MOST_KEPT", 3)
+    monkeypatch.setattr("farm.run.unchanged.MOST_KEPT", 3)
     key = UnitKey(package="a", version="1", variant="cpu")
     answer = Answer(out=tmp_path, progress="quiet", units=((key, "i" * 64),))
     for number in range(6):

@@ -16,8 +16,8 @@ import pytest
 
 from farm.engine.connect import choose, preference, user_engine
 from farm.engine.probe import ProbeReport, ask, dead_socket, probe_user_engine
-from farm.engine.process import identify
 from farm.errors import EngineError, UsageError
+from farm.host.process import identify
 from tests.support.farming import until
 
 if TYPE_CHECKING:

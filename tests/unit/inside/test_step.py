@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import farm.inside
-from farm.record.first_error import first_error
+from farm.run.first_error import first_error
 
 STEP = Path(farm.inside.__file__).parent / "step.py"
 

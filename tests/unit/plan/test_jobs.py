@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from farm.host.machine import Machine
 from farm.model.unit import JobRule
-from farm.plan.jobs import GIB, JobPlan, Machine, plan_jobs
+from farm.plan.jobs import GIB, JobPlan, plan_jobs
 
 MACHINE = Machine(cores=24, memory_bytes=31 * GIB)
 

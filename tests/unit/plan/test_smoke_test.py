@@ -9,7 +9,7 @@ import pytest
 from farm.load.locks import format_lock, inputs_digest
 from farm.model.unit import Lock, Pin, RootfsBase, SmokeTest
 from farm.plan.resolve import lock_problem
-from farm.stage.wants import pins_of
+from farm.source.wants import pins_of
 from tests.support.projects import SHA, demo_unit, write_files
 
 if TYPE_CHECKING:

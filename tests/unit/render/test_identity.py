@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farm.engine.bases import spec_of
-from farm.execute.identify import identify
+from farm.debian.bases import spec_of
 from farm.load.locks import format_lock, inputs_digest
 from farm.load.project import find_project, shipped_root
 from farm.model.unit import Lock, Pin, RootfsBase
 from farm.render import context
 from farm.render.context import Entry, Wheel, context_entries, requirements_text
 from farm.render.identity import identity
+from farm.run.identify import identify
 from tests.support.projects import PATCH, SHA, planned, project_at, write_files
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""Debian's packages: which there are, fetched, unpacked, and bootstrapped into bases."""

@@ -1,0 +1,1 @@
+"""The machine: programs, files, locks, network settings, what it has to offer."""

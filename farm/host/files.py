@@ -1,0 +1,112 @@
+"""Files: digests, writing whole or not at all, and what it means when the disk refuses."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import os
+import shutil
+import tempfile
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from farm.errors import StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+_REFUSED = (
+    _FULL
+    | {errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENOTDIR, errno.EISDIR}
+    | {errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG}
+)
+_FICLONE = 0x40049409  # linux/fs.h: share the blocks of another file
+
+
+def sha256_of(path: Path) -> str:
+    """sha256 of a file's content, in hex."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def write_whole(path: Path, content: bytes | str) -> None:
+    """Write a small file in one piece: it is the old one or the new one at any time.
+
+    Raises:
+        StorageError: the disk is full, or the folder cannot be written.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fd, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(fd, "wb") as file:
+                os.fchmod(fd, 0o644)
+                file.write(data)
+                file.flush()
+                os.fsync(fd)
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+
+
+def sync_tree(folder: Path) -> None:
+    """Make sure that everything below a folder is on the disk, before it is renamed into place."""
+    for path in (*folder.rglob("*"), folder):
+        if path.is_symlink() or not (path.is_file() or path.is_dir()):
+            continue
+        fd = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy a file's content; where the file system can, both share their blocks until one changes.
+
+    Raises:
+        OSError: it cannot be read or written.
+    """
+    with source.open("rb") as given, target.open("wb") as taken:
+        with suppress(OSError):
+            fcntl.ioctl(taken.fileno(), _FICLONE, given.fileno())
+            return
+        shutil.copyfileobj(given, taken, 1 << 20)
+
+
+@contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Turn what the file system refuses while ``path`` is written into a StorageError."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _REFUSED:
+            raise
+        raise storage_error(error, path) from error
+
+
+def storage_error(error: OSError, path: Path) -> StorageError:
+    """What an `OSError` means for a path that is written: why, and what to do."""
+    if error.errno in _FULL:
+        return StorageError(
+            f"no space left while writing {path}{_room(path)}",
+            hint="make room ('farm clean' says what it can remove), or set FARM_CACHE_DIR "
+            "or --output-dir to a folder on a larger disk",
+        )
+    return StorageError(
+        f"cannot write {path}: {error.strerror or error}",
+        hint="make the folder writable, or set FARM_CACHE_DIR or --output-dir to one that is",
+    )
+
+
+def _room(path: Path) -> str:
+    existing = next((each for each in (path, *path.parents) if each.exists()), Path("/"))
+    with suppress(OSError):
+        usage = shutil.disk_usage(existing)
+        return f" ({usage.free / 1e6:,.1f} of {usage.total / 1e6:,.1f} MB free there)"
+    return ""

@@ -1,0 +1,72 @@
+"""Who uses a folder: builds share it, cleaning needs it alone.
+
+The kernel releases the lock of a process that ends, however it ends, so nothing
+stale is ever left behind.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+from farm.errors import StorageError
+from farm.host.locks import take
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+LOCK_NAME = ".in-use"
+_POLL_S = 0.1
+
+
+@contextmanager
+def in_use(*folders: Path) -> Iterator[None]:
+    """Hold folders (made if need be) while a run uses them; any number of farms may at once.
+
+    Waits while somebody cleans them.
+
+    Raises:
+        StorageError: a folder cannot be written.
+    """
+    with ExitStack() as stack:
+        for folder in folders:
+            while (held := take(folder / LOCK_NAME, fcntl.LOCK_SH)) is None:
+                time.sleep(_POLL_S)
+            stack.callback(os.close, held)
+        yield
+
+
+@contextmanager
+def alone(*folders: Path, purpose: str) -> Iterator[None]:
+    """Hold folders so that no other farm uses them meanwhile; absent ones are passed over.
+
+    Raises:
+        StorageError: another farm uses one of them right now.
+    """
+    with ExitStack() as stack:
+        for folder in folders:
+            if not folder.is_dir():
+                continue
+            held = take(folder / LOCK_NAME, fcntl.LOCK_EX)
+            if held is None:
+                raise StorageError(
+                    f"another farm is building with {folder} right now: not {purpose}",
+                    hint="wait until it is done, or end it, and try again",
+                )
+            stack.callback(os.close, held)
+        yield
+
+
+def is_used(folder: Path) -> bool:
+    """Whether a farm uses the folder right now."""
+    if not (folder / LOCK_NAME).exists():
+        return False
+    held = take(folder / LOCK_NAME, fcntl.LOCK_EX)
+    if held is None:
+        return True
+    os.close(held)
+    return False

@@ -1,0 +1,82 @@
+"""Locks between processes: the kernel's, so that they end with their process."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from farm.errors import CancelledError
+from farm.events import Notice
+from farm.host.files import storage_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from farm.events import Sink
+    from farm.host.programs import Cancel
+
+_POLL_S = 0.05
+
+
+@contextmanager
+def holding(
+    file: Path, *, cancel: Cancel | None = None, on_wait: Callable[[], None] | None = None
+) -> Iterator[None]:
+    """Hold a lock file, alone among all processes and threads.
+
+    ``on_wait`` is called once where somebody else has it.
+
+    Raises:
+        CancelledError: ``cancel`` was set while waiting.
+        StorageError: The lock file cannot be made.
+    """
+    told = False
+    while (descriptor := take(file, fcntl.LOCK_EX)) is None:
+        if cancel is not None and cancel.is_set():
+            raise CancelledError("cancelled while another farm was busy with it")
+        if not told and on_wait is not None:
+            on_wait()
+        told = True
+        time.sleep(_POLL_S)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def take(file: Path, kind: int) -> int | None:
+    """A descriptor that holds the lock (``fcntl.LOCK_SH`` or ``LOCK_EX``), None if it is taken.
+
+    It is on the file that has the name now: one that was removed meanwhile locks nobody out.
+
+    Raises:
+        StorageError: The lock file cannot be made.
+    """
+    while True:
+        with storage_errors(file):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+            descriptor = os.open(file, flags, 0o644)
+        try:
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(descriptor), file.stat()):
+                return descriptor
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        except FileNotFoundError:
+            pass
+        os.close(descriptor)
+
+
+def waiting(sink: Sink, what: str) -> Callable[[], None]:
+    """What says, for ``on_wait``, that another farm is busy with something."""
+
+    def tell() -> None:
+        sink(Notice(text=f"another farm is busy with {what}: waiting for it"))
+
+    return tell

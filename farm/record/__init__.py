@@ -1,1 +1,0 @@
-"""What is kept: runs with their logs, and results with a record of how they were made."""

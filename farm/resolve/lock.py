@@ -1,0 +1,227 @@
+"""Lock build requirements: uv resolves them, each is pinned to the one wheel that fits.
+
+uv sees a clean environment, so that a lock says the same on every machine; the
+index, proxies and certificates that the machine is set up with are handed on.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from packaging.utils import canonicalize_name
+
+from farm.errors import FetchError, LockError
+from farm.host.children import run_child
+from farm.load.locks import inputs_digest
+from farm.model.unit import Lock, Pin
+from farm.resolve.sdist import active, checked_requirement
+from farm.resolve.wheels import best_wheel, container_tags, short_version
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Mapping, Sequence
+    from collections.abc import Set as AbstractSet
+    from pathlib import Path
+
+    from packaging.requirements import Requirement
+    from packaging.tags import Tag
+
+    from farm.model.unit import LockInputs
+    from farm.source.index import PackageIndex
+    from farm.store.blobs import Store
+
+_MACHINE = "x86_64"
+_UV_GLIBC = (17, 28, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40)  # what --python-platform knows
+_KEPT = (
+    *("PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "XDG_CACHE_HOME", "UV_CACHE_DIR", "NETRC"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
+    *("http_proxy", "https_proxy", "all_proxy", "no_proxy"),
+)
+_OPTIONS = (
+    *("--generate-hashes", "--no-build", "--no-header", "--no-annotate", "--no-config"),
+    *("--no-python-downloads", "--no-progress", "--color=never"),
+)
+_PINNED = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])?==([^\s;\\]+)")
+_HASH = re.compile(r"--hash=sha256:([0-9a-f]{64})")
+_COMMENT = re.compile(r"(^|\s)#.*$")
+_NOISE = re.compile(r"(?:warning|Using|Resolved|Updating)\b")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolved:
+    """One requirement as uv resolved it: any file with one of these hashes is it."""
+
+    name: str
+    version: str
+    hashes: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolver:
+    """uv and the index, with a store whose folder serves for temporary files."""
+
+    store: Store
+    index: PackageIndex
+    environ: Mapping[str, str] | None = None
+    cancel: threading.Event | None = None
+
+    def lock(self, inputs: LockInputs, from_source: Sequence[str]) -> Lock:
+        """Resolve what a unit needs at build time.
+
+        ``from_source`` is what the source itself asks for (`build_requires_of`);
+        ``inputs.requires`` adds to it and constrains it.  What ``inputs.provided``
+        names is left out, with what only that would need.
+
+        Raises:
+            LockError: a requirement that is none, cannot be satisfied, or has no
+                wheel for the container; the message says which, in uv's words.
+            FetchError: the index cannot be asked, or uv is missing.
+        """
+        digest = inputs_digest(inputs)
+        tags = container_tags(python=inputs.python, glibc=inputs.glibc, machine=_MACHINE)
+        wanted = _wanted(from_source, inputs)
+        resolved = self.resolve(wanted, inputs) if wanted else ()
+        pins = [self._pin(item, tags, inputs) for item in resolved]
+        return Lock(inputs=digest, pins=tuple(sorted(pins, key=lambda pin: pin.name)))
+
+    def resolve(self, wanted: Sequence[str], inputs: LockInputs) -> tuple[Resolved, ...]:
+        """What uv makes of requirements for the container.  Raises like `lock`."""
+        env = _uv_environment(os.environ if self.environ is None else self.environ, self.index)
+        with self.store.work_folder() as folder:
+            done = run_child(
+                [_uv(), "pip", "compile", "-", *_OPTIONS, *_target(inputs, folder)],
+                env=env,
+                cwd=folder,
+                stdin="".join(f"{line}\n" for line in wanted).encode(),
+                cancel=self.cancel,
+            )
+        if done.status:
+            raise _unresolved(wanted, done.stderr)
+        return parse_compiled(done.stdout.decode())
+
+    def _pin(self, resolved: Resolved, tags: Sequence[Tag], inputs: LockInputs) -> Pin:
+        wheels = self.index.wheels(resolved.name, resolved.version)
+        file = best_wheel([w for w in wheels if w.sha256 in resolved.hashes], tags)
+        if file is None:
+            names = ", ".join(wheel.filename for wheel in wheels) or "none at all"
+            raise LockError(
+                f"{resolved.name} {resolved.version} has no wheel for CPython {inputs.python} "
+                f"with glibc {inputs.glibc}",
+                hint="constrain it to a version that has one, or provide it by a source",
+                details=[f"its wheels: {names[:500]}"],
+            )
+        return Pin(
+            name=canonicalize_name(resolved.name),
+            version=resolved.version,
+            filename=file.filename,
+            sha256=file.sha256,
+        )
+
+
+def parse_compiled(text: str) -> tuple[Resolved, ...]:
+    """Read pip requirements with hashes, as uv writes them.
+
+    Raises:
+        LockError: a line is neither a pin nor a comment, or a pin has no sha256.
+    """
+    found = []
+    for raw in text.replace("\\\n", " ").splitlines():
+        line = _COMMENT.sub("", raw).strip()
+        if not line:
+            continue
+        match = _PINNED.match(line)
+        hashes = frozenset(_HASH.findall(line))
+        if match is None or not hashes:
+            raise LockError(f"uv gave a line that is no pin with hashes: {line[:100]!r}")
+        name = canonicalize_name(match[1])
+        found.append(Resolved(name=name, version=match[2], hashes=hashes))
+    return tuple(found)
+
+
+def _wanted(from_source: Sequence[str], inputs: LockInputs) -> list[str]:
+    provided = {canonicalize_name(name) for name in inputs.provided}
+    environment = _marker_environment(inputs)
+    wanted: dict[str, None] = {}
+    for origin, texts in (("the source", from_source), ("the recipe", inputs.requires)):
+        for text in texts:
+            requirement = checked_requirement(text, where=f"what {origin} requires")
+            if _needed(requirement, provided, environment):
+                wanted[str(requirement)] = None
+    return list(wanted)
+
+
+def _needed(
+    requirement: Requirement, provided: AbstractSet[str], environment: Mapping[str, str]
+) -> bool:
+    return canonicalize_name(requirement.name) not in provided and active(requirement, environment)
+
+
+def _marker_environment(inputs: LockInputs) -> dict[str, str]:
+    short_version(inputs.python, "Python")
+    return {
+        "extra": "",
+        "implementation_name": "cpython",
+        "os_name": "posix",
+        "platform_machine": _MACHINE,
+        "platform_python_implementation": "CPython",
+        "platform_system": "Linux",
+        "python_full_version": f"{inputs.python}.0",
+        "python_version": inputs.python,
+        "sys_platform": "linux",
+    }
+
+
+def _target(inputs: LockInputs, folder: Path) -> list[str]:
+    """The options that say for which container, and what to leave out."""
+    _, minor = short_version(inputs.glibc, "glibc")
+    known = max((step for step in _UV_GLIBC if step <= minor), default=_UV_GLIBC[0])
+    excludes = folder / "excludes.txt"
+    excludes.write_text("".join(f"{canonicalize_name(name)}\n" for name in inputs.provided))
+    return [
+        f"--python-version={inputs.python}",
+        f"--python-platform={_MACHINE}-manylinux_2_{known}",
+        f"--python={sys.executable}",
+        f"--excludes={excludes}",
+    ]
+
+
+def _uv() -> str:
+    import uv
+
+    try:
+        return uv.find_uv_bin()
+    except FileNotFoundError as error:
+        raise FetchError(
+            "the program 'uv' is needed to resolve requirements and was not found",
+            hint="install farm again; uv comes with it",
+        ) from error
+
+
+def _uv_environment(environ: Mapping[str, str], index: PackageIndex) -> dict[str, str]:
+    env = {name: environ[name] for name in _KEPT if name in environ}
+    settings = index.settings
+    if settings.index_url is not None:
+        env["UV_DEFAULT_INDEX"] = settings.index_url  # not an argument: it may hold a password
+    if settings.ca_bundle is not None:
+        env["SSL_CERT_FILE"] = settings.ca_bundle
+    return {**env, "LC_ALL": "C.UTF-8", "NO_COLOR": "1"}
+
+
+def _unresolved(wanted: Sequence[str], stderr: str) -> LockError | FetchError:
+    lines = [line.strip().replace("cause: ", "") for line in stderr.splitlines() if line.strip()]
+    lines = [re.sub(r"^error: |^[×╰├─▶│ ]+", "", line) for line in lines if not _NOISE.match(line)]
+    shown = ", ".join(wanted[:5]) + ("…" if len(wanted) > 5 else "")  # noqa: PLR2004 - a readable line
+    reason = " ".join(lines)[:1500] or "uv gave no reason"
+    if re.search(r"error sending request|Failed to fetch|dns error|Connect", reason):
+        return FetchError(
+            f"cannot ask the index while resolving {shown}: {reason[:500]}",
+            hint="check the network, the proxy settings and the index setting of pip or uv",
+        )
+    return LockError(
+        f"the requirements {shown} cannot be resolved: {reason}",
+        hint="change what the recipe requires; only wheels are taken, nothing is built",
+    )

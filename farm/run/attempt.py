@@ -1,0 +1,183 @@
+"""One build of one unit on an engine, and what became of its compile step."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from farm.engine.buildx import BuildRequest, build
+from farm.errors import BuildError, FarmError, OutOfMemoryError, PatchError
+from farm.inspect.compilers import parse_compilers
+from farm.run.first_error import first_error, looks_out_of_memory
+
+if TYPE_CHECKING:
+    import threading
+    from pathlib import Path
+
+    from farm.engine.buildx import BuildResult
+    from farm.engine.endpoint import Endpoint
+    from farm.events import Sink
+    from farm.model.compiler import Compiler
+    from farm.plan.jobs import JobPlan
+    from farm.run.first_error import FirstError
+    from farm.run.identify import Identified
+    from farm.run.secrets import Secrets
+
+LOG_KEY_LENGTH = 24
+COMPILE = "compile"
+"""The step that keeps its own log and status."""
+STEPS = "steps.json"
+"""What a build would have done that was stopped after configuring (farm.inside.until)."""
+_SOURCE_STEPS = ("patched", "source")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """A build that ran to its end.
+
+    ``status`` is what the compile step said of itself, ``compilers`` those that
+    it really used, as far as its build system says, and ``steps`` what it would
+    have done, where it was stopped after configuring.
+    """
+
+    number: int
+    result: BuildResult
+    exported: Path
+    status: dict[str, Any] = field(default_factory=dict)
+    compilers: tuple[Compiler, ...] = ()
+    steps: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def compiled(self) -> bool:
+        """Whether the compile step succeeded."""
+        return self.result.exit_status == 0 and self.status.get("exit_status") == 0
+
+    @property
+    def stale_failure(self) -> bool:
+        """Whether this is an earlier failure that the engine's cache served again."""
+        good = self.compiled or self.stopped
+        return not good and self.result.exit_status == 0 and self._cached(COMPILE)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the build was ended after configuring, as asked, and nothing failed."""
+        return self.result.exit_status == 0 and self.steps.get("exit_status") == 0
+
+    def _cached(self, name: str) -> bool:
+        return any(step.cached for step in self.result.steps if step.name == name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """Where one unit is built, and with what."""
+
+    identified: Identified
+    endpoint: Endpoint
+    folder: Path
+    jobs: JobPlan
+    secrets: Secrets = ()
+
+
+def log_key(identity: str) -> str:
+    """The name under which the compile step keeps its log in the engine's cache."""
+    return identity[:LOG_KEY_LENGTH]
+
+
+def context_folder(folder: Path, identified: Identified) -> Path:
+    """Where below a run's folder a unit's context lies: a folder of a name of its own.
+
+    The engine keeps what was sent from folders of one name (buildx: the base
+    name is the session's shared key) and compares only size and time before it
+    takes a file from there: of another unit's, if the folders were called the same.
+    """
+    return folder / f"context-{identified.identity}"
+
+
+def run_attempt(work: Work, number: int, sink: Sink, cancel: threading.Event) -> Attempt:
+    """Build once.  An earlier failure out of the engine's cache is no answer: it runs again.
+
+    Raises:
+        FarmError: the engine, the disk or the user ended it (see `farm.engine.buildx`).
+    """
+    attempt = _run(work, number, sink, cancel)
+    if attempt.stale_failure:
+        attempt = _run(work, int(time.time()), sink, cancel)
+    return attempt
+
+
+def _run(work: Work, number: int, sink: Sink, cancel: threading.Event) -> Attempt:
+    exported = work.folder / f"result-{number}"
+    arguments: tuple[tuple[str, str], ...] = (
+        ("MAX_JOBS", str(work.jobs.max_jobs)),
+        ("FARM_LOG", log_key(work.identified.identity)),
+        ("FARM_ATTEMPT", str(number)),
+    )
+    if work.identified.unit.accelerator == "cuda":
+        arguments += (("NVCC_THREADS", str(work.jobs.nvcc_threads)),)
+    request = BuildRequest(
+        unit=work.identified.unit.label,
+        context=context_folder(work.folder, work.identified),
+        dockerfile=work.folder / "Dockerfile",
+        target="result",
+        output=exported,
+        build_args=arguments,
+        secrets=work.secrets,
+    )
+    result = build(work.endpoint, request, sink, cancel=cancel)
+    return Attempt(
+        number=number,
+        result=result,
+        exported=exported,
+        status=read_mapping(exported / "status.json"),
+        compilers=_read_compilers(exported),
+        steps=read_mapping(exported / STEPS),
+    )
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """What a program in the container wrote as JSON; empty if it wrote nothing whole."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _read_compilers(exported: Path) -> tuple[Compiler, ...]:
+    try:
+        return parse_compilers(json.loads((exported / "compilers.json").read_text("utf-8")))
+    except (OSError, ValueError):
+        return ()
+
+
+def failure(attempt: Attempt, log: Path) -> FarmError:
+    """Why an attempt has no wheel: the first real error line of ``log``, with its context."""
+    # The compile step fails without failing the build, so that its log gets out.
+    result, step = attempt.result, attempt.result.failed_step or COMPILE
+    if result.farm_errors and step in _SOURCE_STEPS:
+        return PatchError(result.farm_errors[0], step=step)
+    with log.open(encoding="utf-8", errors="replace") as lines:
+        first = first_error(lines)
+    if _starved(attempt, log, first):
+        return OutOfMemoryError(
+            "a compile job was killed: memory ran out",
+            step=step,
+            hint="build with fewer jobs (MAX_JOBS=1), or raise memory_per_job in the recipe",
+            details=first.context if first else (),
+        )
+    if first is not None:
+        return BuildError(first.line, details=first.context, step=step)
+    status = attempt.status.get("exit_status", result.exit_status)
+    return BuildError(f"exit status {status}", details=(result.error,), step=step)
+
+
+def _starved(attempt: Attempt, log: Path, first: FirstError | None) -> bool:
+    """Whether memory ran out: the kernel counted it, or the first error is its sign."""
+    if attempt.status.get("oom_kills"):
+        return True
+    if first is not None:
+        return looks_out_of_memory([first.line])
+    with log.open(encoding="utf-8", errors="replace") as lines:
+        return looks_out_of_memory(lines)

@@ -1,0 +1,111 @@
+"""What a build would do, for ``farm plan`` and ``--dry-run``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from farm.host.machine import this_machine
+from farm.plan.jobs import plan_jobs
+from farm.plan.resolve import lock_problem
+from farm.run.identify import standings
+from farm.run.lockstep import of_store, refuse_differing
+from farm.store.blobs import Store
+from farm.store.record import read_record
+from farm.store.results import result_folder
+
+if TYPE_CHECKING:
+    from farm.plan.plan import Plan
+    from farm.run.identify import Standing
+    from farm.run.options import BuildOptions, Workplace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forecast:
+    """One unit of a plan: where it stands, and why it would be built or not."""
+
+    label: str
+    standing: str
+    why: str
+    requested: bool
+    toolchain: str
+    archs: tuple[str, ...]
+    python: str
+    host_compiler: str
+    needs: tuple[str, ...]
+    refused: tuple[str, ...]
+    lockstep: tuple[str, ...]
+    max_jobs: int
+    jobs: str
+    jobs_reason: str
+    identity: str
+    folder: str
+
+
+def forecast(plan: Plan, place: Workplace, options: BuildOptions) -> tuple[Forecast, ...]:
+    """Where each unit stands, in plan order; no engine is asked.
+
+    Raises:
+        PlanError: pins that are not what staged sources say, all at once.
+    """
+    comparer = of_store(Store(place.cache / "store"))
+    compared = {unit.label: comparer.compare(unit) for unit in plan.units}
+    refuse_differing(each for pins in compared.values() for each in pins)
+    machine = this_machine(options.memory_bytes)
+    found = standings(plan, place)
+    parallel = min(options.parallel, sum(1 for each in found if not each.result)) or 1
+    rows = []
+    for each in found:
+        unit = each.unit
+        jobs = plan_jobs(
+            unit.jobs,
+            machine,
+            parallel_units=parallel,
+            max_jobs=options.max_jobs,
+            nvcc_threads=options.nvcc_threads,
+        )
+        standing, why = _standing(each, plan, place)
+        rows.append(
+            Forecast(
+                label=unit.label,
+                standing=standing,
+                why=why,
+                requested=unit.label in plan.requested,
+                toolchain=unit.toolchain,
+                archs=unit.archs,
+                python=unit.python,
+                host_compiler="-".join(unit.host_compiler),
+                needs=tuple(need.label for need in unit.needs),
+                refused=unit.refused,
+                lockstep=tuple(map(str, compared[unit.label])),
+                max_jobs=jobs.max_jobs,
+                jobs=jobs.arithmetic,
+                jobs_reason=unit.jobs.reason,
+                identity=each.identified.identity if each.identified else "",
+                folder=str(result_folder(place.out, unit.key)),
+            )
+        )
+    return tuple(rows)
+
+
+def _standing(each: Standing, plan: Plan, place: Workplace) -> tuple[str, str]:
+    unit = each.unit
+    problem = lock_problem(unit)
+    if problem:
+        return "cannot be built yet", problem
+    if each.result and not each.stands:
+        return "built", "its result is there, to be held against what is expected now"
+    if each.result:
+        return "built", "its result is there, and every wheel has its hash"
+    asked = "you asked for it" if unit.label in plan.requested else _needed_by(unit.label, plan)
+    old = read_record(result_folder(place.out, unit.key))
+    if old is None:
+        return "to build", f"{asked}; there is no result yet"
+    if each.identified and old.identity == each.identified.identity:
+        return "to build", f"{asked}; a wheel of its result is gone or was changed"
+    return "to build", f"{asked}; what goes into it has changed since it was built"
+
+
+def _needed_by(label: str, plan: Plan) -> str:
+    users = [u.label for u in plan.units if any(need.label == label for need in u.needs)]
+    return f"needed by {', '.join(users)}"

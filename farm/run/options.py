@@ -1,0 +1,59 @@
+"""What the user asks of a run besides the units, and where it takes place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from farm.load.project import Project
+    from farm.model.look import Look
+    from farm.source.mirror import Mirror
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workplace:
+    """The project, the folder for its results, and the one for what can be made again."""
+
+    project: Project
+    out: Path
+    cache: Path
+
+
+class Again(StrEnum):
+    """What to do with a unit whose result is already there."""
+
+    KEEP = "keep"
+    """Nothing: the result stands."""
+    FORCE = "force"
+    """Ask the engine, whose cache may answer."""
+    REBUILD = "rebuild"
+    """Compile again, whatever is cached."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildOptions:
+    """How to run.
+
+    ``parallel`` units build at once.  ``max_jobs`` and ``nvcc_threads`` are the
+    user's own and win over what is computed.  ``engine`` is auto, user or private.
+    Without ``preflight`` the plan may hold what is known not to work.
+    With ``look`` the units that were asked for end after configuring.  Sources come
+    from ``source_mirror`` before they come from the network.
+    """
+
+    parallel: int = 2
+    max_jobs: int | None = None
+    nvcc_threads: int | None = None
+    memory_bytes: int | None = None
+    again: Again = Again.KEEP
+    fail_fast: bool = False
+    offline: bool = False
+    engine: str = "auto"
+    preflight: bool = True
+    look: Look | None = None
+    source_mirror: Mirror | None = None
+    command: tuple[str, ...] = ()

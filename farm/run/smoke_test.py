@@ -1,0 +1,223 @@
+"""Try a finished wheel in a clean container on the engine, as its recipe says."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from farm.engine.buildx import BuildRequest, build
+from farm.engine.gpu import Script, find_gpu, remove_image, run_with_gpu
+from farm.errors import SmokeTestError
+from farm.events import Notice
+from farm.render.context import Wheel
+from farm.render.smoke_test import (
+    DRIVER_FOLDER,
+    Trial,
+    render_trial,
+    takes_build_base,
+    trial_entries,
+)
+from farm.run.attempt import read_mapping
+from farm.run.context import write_context
+from farm.run.logs import extract
+from farm.run.secrets import network_secrets
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from farm.engine.buildx import BuildResult
+    from farm.events import Sink
+    from farm.model.unit import Unit
+    from farm.run.supplies import Supplies
+    from farm.store.record import WheelFile
+
+STEP = "smoke_test"
+LOG = "smoke-test.log"
+DOCKERFILE = "Dockerfile.smoke-test"
+_MISSING_LIBRARY = "cannot open shared object file"
+_LAST_LINES = 12
+GPU_TIMEOUT_S = 600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench:
+    """Where wheels are tried: ``folder`` takes what is written on the way."""
+
+    folder: Path
+    supplies: Supplies
+    templates: tuple[Path, ...]
+    sink: Sink
+    cancel: threading.Event
+
+
+def try_wheel(
+    unit: Unit, wheel: Wheel, needed: tuple[Wheel, ...], bench: Bench
+) -> dict[str, object]:
+    """Install a unit's wheel in a clean container, import and run what its recipe says.
+
+    ``needed`` are the wheels that the unit was built with.  Returns what the record
+    says of it.  The Dockerfile, and the log where it came so far, are left in the folder.
+
+    Raises:
+        SmokeTestError: it cannot be installed, imported or run.
+        FarmError: the engine, the disk or the user ended it.
+    """
+    test = unit.smoke_test
+    if test is None:
+        return {"untried": unit.untried} if unit.untried else {}
+    started = time.time()
+    clean, about = bench.supplies.base(test.base)
+    image = bench.supplies.base(unit.base)[0] if takes_build_base(unit, test) else ""
+    trial = Trial(
+        unit=unit, smoke_test=test, wheel=wheel, needed=needed, clean=clean, build=image
+    )  # fmt: skip
+    with _laid_out(trial, bench) as request:
+        told = _smoke(trial, request, bench)
+        on_gpu = _on_gpu(trial, request, bench) if test.gpu_script else ""
+    return {
+        "passed": told["passed"],
+        "gpu": on_gpu,
+        "base": about,
+        "requirements": [f"{p.name}=={p.version}" for p in (test.lock.pins if test.lock else ())],
+        "stubs": told.get("stubs", []),
+        "seconds": round(time.time() - started, 3),
+    }
+
+
+@contextmanager
+def _laid_out(trial: Trial, bench: Bench) -> Iterator[BuildRequest]:
+    """Dockerfile and context on disk for the time of the trial, and what to build of them."""
+    dockerfile = bench.folder / DOCKERFILE
+    dockerfile.write_text(render_trial(trial, bench.templates), encoding="utf-8")
+    context = bench.folder / f"smoke-test-{trial.wheel.sha256}"
+    exported = bench.folder / "smoke-test"
+    try:
+        context.mkdir(parents=True)
+        write_context(context, trial_entries(trial), bench.supplies.inputs(trial.unit))
+        with network_secrets(trial.unit) as secrets:
+            yield BuildRequest(
+                unit=trial.unit.label,
+                context=context,
+                dockerfile=dockerfile,
+                target="result",
+                output=exported,
+                # Never out of the engine's cache: what passed once may have passed by luck.
+                build_args=(("FARM_ATTEMPT", str(time.time_ns())),),
+                secrets=secrets,
+            )
+    finally:
+        shutil.rmtree(context, ignore_errors=True)
+        shutil.rmtree(exported, ignore_errors=True)
+
+
+def _smoke(trial: Trial, request: BuildRequest, bench: Bench) -> dict[str, Any]:
+    """Import and run; returns what passed, with seconds, and which libraries were empty ones."""
+    result = build(bench.supplies.endpoint(), request, bench.sink, cancel=bench.cancel)
+    log = request.output / "logs" / f"{STEP}.log"
+    if log.exists():
+        shutil.copyfile(log, bench.folder / LOG)
+    told = read_mapping(request.output / "smoke.json")
+    if result.exit_status:
+        raise _not_installed(trial, result, bench.folder)
+    if told.get("failed") is not None or "passed" not in told:
+        raise _failed(told, bench.folder)
+    return told
+
+
+def _on_gpu(trial: Trial, request: BuildRequest, bench: Bench) -> str:
+    """Run the recipe's script in a container with the machine's GPU, if it has one."""
+    gpu = find_gpu(trial.unit.accelerator)
+    if gpu is None:
+        text = f"not run: this machine shows no GPU for {trial.unit.accelerator}"
+        bench.sink(Notice(text=f"gpu_script was {text}", unit=trial.unit.label))
+        return text
+    endpoint = bench.supplies.endpoint()
+    image = f"farm-smoke-test:{trial.wheel.sha256[:12]}"
+    wanted = replace(request, target="gpu", image=image)
+    result = build(endpoint, wanted, bench.sink, cancel=bench.cancel)
+    if result.exit_status:
+        raise _not_installed(trial, result, bench.folder)
+    script = Script(
+        image=image,
+        text=trial.smoke_test.gpu_script,
+        driver=DRIVER_FOLDER,
+        timeout_s=GPU_TIMEOUT_S,
+    )
+    try:
+        status, said = run_with_gpu(endpoint, gpu, script)
+    finally:
+        remove_image(endpoint, image)
+    with (bench.folder / LOG).open("a", encoding="utf-8") as log:
+        log.write(f"with the GPU:\n{said}")
+    if status:
+        last = next((line for line in reversed(said.splitlines()) if line.strip()), "")
+        told = {"failed": "gpu_script", "line": last or f"exit status {status}"}
+        raise _failed(told, bench.folder)
+    return "passed"
+
+
+def _not_installed(trial: Trial, result: BuildResult, folder: Path) -> SmokeTestError:
+    """The container could not be made ready: nothing of the wheel was tried yet."""
+    step = result.failed_step or STEP
+    said = _said(folder / "build.log", step)
+    pip = [line for line in said if line.startswith("ERROR: ")]
+    why = next(iter((*result.farm_errors, *pip, result.error)), "")
+    hint = ""
+    if step == "installed":
+        hint = (
+            "name what is missing in smoke_test.requires, then "
+            f"'farm lock {trial.unit.label}', which knows only what the source tells"
+        )
+    return SmokeTestError(
+        f"{trial.wheel.filename} cannot be tried: {why}",
+        details=said[-_LAST_LINES:],
+        hint=hint,
+        step=step,
+    )
+
+
+def _said(build_log: Path, step: str) -> list[str]:
+    """What a step printed, from the log of the build."""
+    own = build_log.with_name(f"{step}.log")
+    try:
+        extract(build_log, own, step=step)
+        return own.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
+    finally:
+        own.unlink(missing_ok=True)
+
+
+def _failed(told: dict[str, Any], folder: Path) -> SmokeTestError:
+    """Something that the recipe names does not work."""
+    line = str(told.get("line", "it ended without a word"))
+    hint = ""
+    if _MISSING_LIBRARY in line:
+        hint = (
+            "name the package that holds it in smoke_test.system_packages, or, where it needs "
+            "hardware, the library in smoke_test.stubs"
+        )
+    return SmokeTestError(
+        f"{told.get('failed') or 'the smoke test'} fails in a clean container: {line}",
+        details=_last_lines(folder / LOG),
+        hint=hint,
+        step=STEP,
+    )
+
+
+def _last_lines(log: Path) -> tuple[str, ...]:
+    try:
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ()
+    return tuple(line for line in lines if line.strip())[-_LAST_LINES:]
+
+
+def wheel_at(folder: Path, wheel: WheelFile) -> Wheel:
+    """A wheel of a result, as a context takes it."""
+    return Wheel(filename=wheel.filename, sha256=wheel.sha256, path=folder / wheel.filename)

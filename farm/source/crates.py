@@ -1,0 +1,294 @@
+"""Crates from cargo's registry, fetched by cargo itself and taken by their hash.
+
+cargo knows where its registry is and how this machine reaches it (mirrors, proxies,
+credentials), so farm asks it: an empty package that depends on exactly the wanted crates,
+with a Cargo.lock that pins each to its checksum.  Nothing of the source that wants them
+is seen by cargo, no crate is compiled, and what cargo leaves is in a folder that is gone
+afterwards; the user's own cargo folder is read for settings and never written.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from farm.errors import FarmError, FetchError, IntegrityError, StorageError
+from farm.events import TaskProgress
+from farm.host.children import run_child
+from farm.host.files import storage_errors
+from farm.source.places import absent
+from farm.source.wants import listed
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from farm.events import Sink
+    from farm.host.children import Finished
+    from farm.model.crates import Crate
+    from farm.source.places import Places
+    from farm.source.wants import CrateWant
+    from farm.store.blobs import Store
+
+_PACKAGE = "crates-for-farm"
+_HINT = (
+    "check the network, the proxy settings and cargo's own configuration, or name a folder "
+    "that has them with --source-mirror"
+)
+_NO_CARGO_HINT = (
+    "install cargo (Debian: apt-get install cargo; or rustup), or name a folder that has the "
+    "crates with --source-mirror"
+)
+# Whatever else cargo is told by its variables is the user's way to the registry.
+_LEFT_OUT = ("CARGO_HOME", "CARGO_TARGET_DIR", "CARGO_BUILD_", "CARGO_MANIFEST_")
+_CA_VARIABLES = ("PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
+_NOISE = re.compile(r"\s*(?:Updating|Downloading|Downloaded|Locking|Adding|warning|note)\b")
+_TOLD_LINES = 15
+_WRONG = re.compile(r"checksum for `|failed to verify the checksum")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CrateFetcher:
+    """Brings crates into one store."""
+
+    store: Store
+    sink: Sink
+    places: Places
+    cancel: threading.Event
+
+    def bring(
+        self, wants: Sequence[CrateWant]
+    ) -> tuple[dict[CrateWant, str], list[tuple[CrateWant, FarmError]]]:
+        """Bring all; what could not be had is returned, what cargo did not bring with one error.
+
+        Raises:
+            StorageError: the disk is full.
+            CancelledError: cancelled; cargo has been ended.
+        """
+        brought: dict[CrateWant, str] = {}
+        failures: list[tuple[CrateWant, FarmError]] = []
+        missing: list[CrateWant] = []
+        for want in wants:
+            try:
+                found = self.places.mirror.bring(want, self.store) if self.places.mirror else None
+            except IntegrityError as error:
+                failures.append((want, error))
+                continue
+            if found:
+                brought[want] = found
+            else:
+                missing.append(want)
+        if self.places.offline:
+            return brought, [*failures, *((want, absent(want.label)) for want in missing)]
+        for among in dict.fromkeys(want.among for want in missing):
+            group = [want for want in missing if want.among == among]
+            got, failed = self._group(group, among)
+            brought |= {want: want.sha256 for want in got}
+            failures += [(want, failed) for want in group if failed and want not in brought]
+        return brought, failures
+
+    def _group(
+        self, wants: list[CrateWant], among: tuple[Crate, ...]
+    ) -> tuple[list[CrateWant], FarmError | None]:
+        task = f"fetch {listed(wants)}"
+        self._progress(task, 0, len(wants))
+        got: list[CrateWant] = []
+        try:
+            with self.store.work_folder() as work:
+                done = self._run(work, among)
+                got = [want for want in wants if self._take(work, want)]
+        except FetchError as error:
+            return [], error
+        finally:
+            self._progress(task, len(got), len(wants), finished=True)
+        had = set(got)
+        lacking = [want for want in wants if want not in had]
+        return got, _failure(lacking, done) if lacking else None
+
+    def _progress(self, task: str, done: int, total: int, *, finished: bool = False) -> None:
+        measure = "steps"
+        self.sink(
+            TaskProgress(
+                task=task, done=done, total=total, unit_of_measure=measure, finished=finished
+            )
+        )
+
+    def _run(self, work: Path, among: tuple[Crate, ...]) -> Finished:
+        """Let cargo fetch all crates of one Cargo.lock, which fit together as that says."""
+        home, package = work / "home", work / "package"
+        crates = [crate for crate in among if crate.sha256]
+        with storage_errors(work):
+            home.mkdir()
+            package.mkdir()
+            (package / "lib.rs").touch()
+            (package / "Cargo.toml").write_text(manifest(crates), encoding="utf-8")
+            _hand_on_credentials(home)
+        cargo = _Cargo(program=self._program(work), work=work, cancel=self.cancel)
+        said = cargo.on_package("metadata", "--no-deps", "--offline", "--format-version=1")
+        if said.status:
+            return said
+        with storage_errors(work):
+            lock = lock_text(crates, _registry(said.stdout))
+            (package / "Cargo.lock").write_text(lock, encoding="utf-8")
+        return cargo.on_package("fetch")
+
+    def _program(self, work: Path) -> Path:
+        found = _of_path(work, self.cancel)
+        if found is None and self.places.cargo:
+            found = self.places.cargo(self.sink, self.cancel)
+        if found is None:
+            what = "crates are fetched by cargo, and there is none on PATH that runs"
+            raise FetchError(what, hint=_NO_CARGO_HINT)
+        return found
+
+    def _take(self, work: Path, want: CrateWant) -> bool:
+        """Take what cargo brought; what it had begun when it ended is not what its hash says."""
+        for path in (work / "home/registry/cache").glob(f"*/{want.filename}"):
+            try:
+                self.store.add_file(path, expected=want.sha256)
+            except IntegrityError:
+                continue
+            return True
+        return False
+
+
+def _of_path(work: Path, cancel: threading.Event) -> Path | None:
+    """Cargo on PATH, if it runs: rustup's stands there without a toolchain too."""
+    found = shutil.which("cargo")
+    if found is None:
+        return None
+    cargo = _Cargo(program=Path(found), work=work, cancel=cancel)
+    return None if cargo.run("--version").status else cargo.program
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Cargo:
+    """cargo in a folder of ours: no configuration of a source is ever above it."""
+
+    program: Path
+    work: Path
+    cancel: threading.Event
+
+    def run(self, *arguments: str) -> Finished:
+        return run_child(
+            [str(self.program), *arguments],
+            env=_environment(os.environ, self.work / "home"),
+            cwd=self.work,
+            cancel=self.cancel,
+        )
+
+    def on_package(self, verb: str, *options: str) -> Finished:
+        place = ("--manifest-path", str(self.work / "package/Cargo.toml"))
+        return self.run(*_user_settings(), verb, *options, *place)
+
+
+def manifest(crates: Iterable[Crate]) -> str:
+    """The Cargo.toml of a package that depends on exactly these crates, without any feature."""
+    lines = [
+        "[package]",
+        f'name = "{_PACKAGE}"',
+        'version = "0.0.0"',
+        'edition = "2021"',
+        "[lib]",
+        'path = "lib.rs"',
+        "[workspace]",
+        "[dependencies]",
+    ]
+    lines += [
+        f'c{number} = {{ package = "{crate.name}", version = "={crate.version.partition("+")[0]}"'
+        ", default-features = false }"
+        for number, crate in enumerate(crates)
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def lock_text(crates: Iterable[Crate], registry: str) -> str:
+    """A Cargo.lock of version 3 that pins crates, withdrawn ones too; cargo completes the rest."""
+    tables = [
+        f'[[package]]\nname = "{crate.name}"\nversion = "{crate.version}"\n'
+        f'source = "{registry}"\nchecksum = "{crate.sha256}"\n'
+        for crate in crates
+    ]
+    return "\n".join(["version = 3\n", *tables])
+
+
+def _registry(stdout: bytes) -> str:
+    """What cargo calls its default registry in a Cargo.lock."""
+    try:
+        (package,) = json.loads(stdout)["packages"]
+        source = package["dependencies"][0]["source"]
+    except (ValueError, KeyError, IndexError, TypeError):
+        source = None
+    if not isinstance(source, str) or not re.fullmatch(r"[a-z]+\+[^\s\"\\]+", source):
+        raise FetchError("cargo does not say what it calls its registry", hint="update cargo")
+    return source
+
+
+def _environment(variables: Mapping[str, str], home: Path) -> dict[str, str]:
+    kept = {name: v for name, v in variables.items() if not name.startswith(_LEFT_OUT)}
+    bundle = next((kept[name] for name in _CA_VARIABLES if kept.get(name)), None)
+    if bundle is not None:
+        kept.setdefault("CARGO_HTTP_CAINFO", bundle)
+    return {
+        **kept,
+        "CARGO_HOME": str(home),
+        "CARGO_TERM_COLOR": "never",
+        "CARGO_TERM_PROGRESS_WHEN": "never",
+        "GIT_TERMINAL_PROMPT": "0",
+        "LC_ALL": "C.UTF-8",
+    }
+
+
+def _user_home() -> Path:
+    return Path(os.environ.get("CARGO_HOME") or Path.home() / ".cargo")
+
+
+def _user_settings() -> list[str]:
+    """The user's configuration, where a CARGO_HOME of ours would hide it."""
+    for name in ("config.toml", "config"):
+        path = _user_home() / name
+        if path.is_file():
+            return ["--config", str(path)]
+    return []
+
+
+def _hand_on_credentials(home: Path) -> None:
+    """As links: no copy of a secret is made."""
+    for name in ("credentials.toml", "credentials"):
+        path = _user_home() / name
+        if path.is_file():
+            (home / name).symlink_to(path.absolute())
+
+
+def _failure(lacking: list[CrateWant], done: Finished) -> FarmError:
+    what = listed(lacking)
+    if not done.status:
+        return FetchError(
+            f"cargo fetched, but left no file of {what} with the pinned checksum",
+            hint="does cargo's configuration replace its registry by a folder?",
+        )
+    lines = [line.strip() for line in done.stderr.splitlines() if not _NOISE.match(line)]
+    if "No space left on device" in done.stderr:
+        return StorageError(
+            f"no space left on the disk while cargo fetched {what}",
+            hint="free some space, or set FARM_CACHE_DIR to a folder on a larger disk",
+        )
+    kind = IntegrityError if any(map(_WRONG.search, lines)) else FetchError
+    return kind(
+        f"cargo could not fetch {what}: {': '.join(_reasons(lines))}",
+        hint=_HINT,
+        details=lines[-_TOLD_LINES:],
+    )
+
+
+def _reasons(lines: list[str]) -> list[str]:
+    """What cargo calls the error, and the last of its causes, which is the first in time."""
+    told = [line.removeprefix("error: ") for line in lines if line.startswith("error")][:1]
+    causes = [after for line, after in pairwise(lines) if line == "Caused by:"]
+    return [*(told or ["it gave no reason"]), *causes[-1:]]

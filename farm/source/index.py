@@ -1,0 +1,231 @@
+"""Files of a package on the package index, by name, version and hash."""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_left
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pypi_simple
+import requests
+from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
+from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
+
+from farm.errors import FetchError, IntegrityError
+from farm.host.network import NetworkSettings
+from farm.host.urls import check_filename, check_url, redact, without_credentials
+from farm.source.fetch import session, verify_argument
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+_TIMEOUT_S = (15.0, 60.0)
+_RETRIES = 4
+_NEAREST = 3
+_LISTED = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexFile:
+    """One file on the index.  ``size`` in bytes where the index says it."""
+
+    filename: str
+    url: str
+    sha256: str
+    size: int | None
+
+
+class PackageIndex:
+    """The index that the settings name; each project's page is asked for once."""
+
+    def __init__(self, settings: NetworkSettings | None = None) -> None:
+        self.settings = NetworkSettings.of_machine() if settings is None else settings
+        self._pages: dict[str, tuple[pypi_simple.DistributionPackage, ...]] = {}
+        self._locks: dict[str, threading.Lock] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def endpoint(self) -> str:
+        """The simple index that is asked."""
+        return self.settings.index_url or pypi_simple.PYPI_SIMPLE_ENDPOINT
+
+    def find_sdist(self, name: str, version: str) -> IndexFile:
+        """The source distribution of a version.
+
+        Raises:
+            FetchError: no such project or version, or none with an sdist; the
+                message names what there is instead.
+        """
+        files = self._files(name, version)
+        sdists = [file for file in files if file.package_type == "sdist"]
+        if not sdists:
+            raise FetchError(
+                f"{name} {version} has no sdist on the index, only {_listing(files)}",
+                hint="name another version, or build from 'git:' or 'archive:'",
+            )
+        tars = [file for file in sdists if file.filename.endswith(".tar.gz")]
+        return self._index_file(name, (tars or sdists)[0])
+
+    def newest_version(self, name: str) -> str:
+        """The newest version with an sdist that was not withdrawn; a final one if there is any.
+
+        Raises:
+            FetchError: no such project, or no sdist of it.
+        """
+        page = self._page(name)
+        sdists = [file for file in page if file.package_type == "sdist" and not file.is_yanked]
+        versions = sorted(filter(None, (_version(file.version) for file in sdists)))
+        finals = [version for version in versions if not version.is_prerelease]
+        if not versions:
+            raise FetchError(
+                f"{name} has no sdist on the index",
+                hint="write a recipe whose source is 'git:' or 'archive:'",
+            )
+        return str((finals or versions)[-1])
+
+    def find_file(
+        self, name: str, version: str, *, filename: str | None = None, sha256: str | None = None
+    ) -> IndexFile:
+        """The file of that name, or of that hash, or of both.
+
+        Raises:
+            FetchError: there is none; the message names what there is instead.
+            IntegrityError: a file of that name has another hash.
+        """
+        files = self._files(name, version)
+        named = [file for file in files if filename in {None, file.filename}]
+        if not named:
+            raise FetchError(f"{name} {version} has no {filename}, but {_listing(files)}")
+        if sha256 is None:
+            return self._index_file(name, named[0])
+        for file in named:
+            if file.digests.get("sha256") == sha256:
+                return self._index_file(name, file)
+        known = ", ".join(f"{f.filename} {f.digests.get('sha256', 'without one')}" for f in named)
+        raise IntegrityError(
+            f"{name} {version}: no {filename or 'file'} with sha256 {sha256}; "
+            f"the index has {known}",
+            hint="correct the pinned hash, if this is what you mean to build",
+        )
+
+    def wheels(self, name: str, version: str) -> tuple[IndexFile, ...]:
+        """Every wheel of a version that the index gives a sha256 for.
+
+        Raises:
+            FetchError: no such project or version.
+        """
+        files = self._files(name, version)
+        return tuple(
+            self._index_file(name, file)
+            for file in files
+            if file.package_type == "wheel" and "sha256" in file.digests
+        )
+
+    def _files(self, name: str, version: str) -> list[pypi_simple.DistributionPackage]:
+        page = self._page(name)
+        wanted = _version(version)
+        found = [file for file in page if wanted and _version(file.version) == wanted]
+        if found:
+            return found
+        near = _nearest(version, {file.version for file in page if file.version})
+        instead = f"the nearest are {', '.join(near)}" if near else "it has no files at all"
+        raise FetchError(f"{name} has no version {version} on the index; {instead}")
+
+    def _page(self, name: str) -> tuple[pypi_simple.DistributionPackage, ...]:
+        key = canonicalize_name(check_filename(name, where="package name"))
+        with self._lock:
+            lock = self._locks.setdefault(key, threading.Lock())
+        with lock:
+            if key not in self._pages:
+                self._pages[key] = self._ask(key)
+        return self._pages[key]
+
+    def _ask(self, name: str) -> tuple[pypi_simple.DistributionPackage, ...]:
+        shown = redact(self.endpoint)
+        check_url(self.endpoint)
+        try:
+            with _session(self.settings) as web:
+                page = pypi_simple.PyPISimple(self.endpoint, session=web).get_project_page(
+                    name, timeout=_TIMEOUT_S
+                )
+        except pypi_simple.NoSuchProjectError as error:
+            raise FetchError(f"no project {name!r} on the index {shown}") from error
+        except (
+            requests.RequestException,
+            pypi_simple.UnsupportedContentTypeError,
+            pypi_simple.UnsupportedRepoVersionError,
+            ValueError,
+            KeyError,
+        ) as error:
+            reason = redact(" ".join(str(error).split()))[:300]
+            raise FetchError(
+                f"cannot ask the index {shown} for {name}: {reason}",
+                hint="check the network, the proxy settings and the index setting of pip or uv",
+            ) from error
+        return tuple(page.packages)
+
+    def _index_file(self, name: str, file: pypi_simple.DistributionPackage) -> IndexFile:
+        check_filename(file.filename, where=f"the index, for {name}")
+        sha256 = file.digests.get("sha256")
+        if sha256 is None:
+            raise FetchError(
+                f"the index gives no sha256 for {file.filename}",
+                hint="use an index that does, or name the file by 'archive:' and sha256",
+            )
+        # Without user and password: `NetworkSettings.auth_for` supplies them.
+        url = without_credentials(file.url)
+        return IndexFile(filename=file.filename, url=url, sha256=sha256, size=file.size)
+
+
+def _session(settings: NetworkSettings) -> requests.Session:
+    retry = Retry(
+        total=_RETRIES,
+        backoff_factor=0.3,
+        status_forcelist=(429, 500, 502, 503, 504),
+        raise_on_status=False,
+    )
+    web: requests.Session = _VerifyingSession(settings)
+    for scheme in ("http://", "https://"):
+        web.mount(scheme, HTTPAdapter(max_retries=retry))
+    return web
+
+
+class _VerifyingSession(requests.Session):
+    """Uses the CA bundle of the settings even where the environment names another."""
+
+    def __init__(self, settings: NetworkSettings) -> None:
+        super().__init__()
+        self.headers.update(session().headers)
+        del self.headers["Accept-Encoding"]  # pages may come compressed
+        self.headers["Accept-Encoding"] = "gzip, deflate"
+        self._verify = verify_argument(settings)
+
+    def merge_environment_settings(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - as in requests
+        merged = super().merge_environment_settings(*args, **kwargs)
+        return {**merged, "verify": self._verify}
+
+
+def _version(text: str | None) -> Version | None:
+    try:
+        return Version(text or "")
+    except InvalidVersion:
+        return None
+
+
+def _nearest(version: str, known: Iterable[str]) -> list[str]:
+    """The versions around one that does not exist, oldest first."""
+    versions = sorted(filter(None, map(_version, known)))
+    wanted = _version(version)
+    at = bisect_left(versions, wanted) if wanted else len(versions)
+    start = max(0, min(at - _NEAREST, len(versions) - 2 * _NEAREST))
+    return [str(near) for near in versions[start : start + 2 * _NEAREST]]
+
+
+def _listing(files: list[pypi_simple.DistributionPackage]) -> str:
+    shown = ", ".join(file.filename for file in files[:_LISTED])
+    more = len(files) - _LISTED
+    return f"{shown} and {more} more" if more > 0 else shown

@@ -1,1 +1,0 @@
-"""Everything a build needs, brought here before the build, verified, kept by content."""

@@ -1,0 +1,1 @@
+"""What is kept by content: blobs by their digest, results by their identity."""

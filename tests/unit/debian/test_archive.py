@@ -1,0 +1,175 @@
+"""Finding the Debian mirror in what a machine's apt is configured with."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from farm.debian import archive
+from farm.debian.archive import AptSource, choose_mirror, configured_sources, parse_deb822
+from farm.errors import EngineError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+DEB822 = """\
+# a comment
+Types: deb
+URIs: http://mirror.example/debian
+Suites: bookworm bookworm-updates
+Components: main
+Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
+
+Types: deb
+# another one
+URIs: http://mirror.example/debian-security
+Suites: bookworm-security
+Components: main
+ contrib
+
+Types: deb-src
+URIs: http://mirror.example/sources
+Suites: sid
+Components: main
+
+Enabled: no
+Types: deb
+URIs: http://off.example/debian
+Suites: sid
+Components: main
+"""
+
+
+def test_stanzas_give_one_source_for_each_uri_and_none_when_disabled_or_only_sources() -> None:
+    found = list(parse_deb822(DEB822))
+    assert [source.uri for source in found] == [
+        "http://mirror.example/debian",
+        "http://mirror.example/debian-security",
+    ]
+    assert found[0].suites == ("bookworm", "bookworm-updates")
+    assert found[1].components == ("main", "contrib")
+
+
+def test_one_line_style_is_read_with_its_options() -> None:
+    text = (
+        "# deb http://commented.example/debian bookworm main\n"
+        "deb [arch=amd64 signed-by=/k.gpg] https://a.example/debian bookworm main contrib # why\n"
+        "deb-src http://b.example/debian bookworm main\n"
+        "deb http://c.example/debian ./\n"
+    )
+    assert list(archive.parse_list(text)) == [
+        AptSource(
+            uri="https://a.example/debian",
+            suites=("bookworm",),
+            components=("main", "contrib"),
+            signed_by="/k.gpg",
+        ),
+        AptSource(uri="http://c.example/debian", suites=("./",), components=()),
+    ]
+
+
+def test_security_and_third_parties_are_not_taken_for_the_main_archive() -> None:
+    third_party = AptSource(
+        uri="https://packages.example/debian",
+        suites=("stable",),
+        components=("main",),
+        signed_by="/etc/apt/keyrings/example.gpg",
+    )
+    assert choose_mirror([third_party, *parse_deb822(DEB822)]) == "http://mirror.example/debian"
+    assert choose_mirror([third_party]) is None
+    assert choose_mirror([]) is None
+
+
+def test_a_plain_old_configuration_without_keyring_is_enough() -> None:
+    plain = AptSource(uri="http://m.example/debian/", suites=("bookworm",), components=("main",))
+    assert choose_mirror([plain]) == "http://m.example/debian/"
+
+
+def test_both_styles_of_files_are_found(tmp_path: Path) -> None:
+    parts = tmp_path / "sources.list.d"
+    parts.mkdir()
+    (tmp_path / "sources.list").write_text("deb http://one.example/debian trixie main\n")
+    (parts / "a.list").write_text("deb http://two.example/debian trixie main\n")
+    (parts / "b.sources").write_text(DEB822)
+    uris = [source.uri for source in configured_sources(tmp_path)]
+    assert uris[:3] == [
+        "http://one.example/debian",
+        "http://two.example/debian",
+        "http://mirror.example/debian",
+    ]
+
+
+def test_no_mirror_is_an_error_that_names_the_variable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(archive.MIRROR_VARIABLE, raising=False)
+    with pytest.raises(EngineError) as caught:
+        archive.mirror(tmp_path)
+    assert archive.MIRROR_VARIABLE in caught.value.hint
+
+
+def test_the_variable_wins_and_must_be_a_uri(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(archive.MIRROR_VARIABLE, "https://m.example/debian")
+    assert archive.mirror() == "https://m.example/debian"
+    for wrong in (
+        "mirror.example",
+        "file:///srv/debian",
+        "http://a b",
+        "https://x/ ] main",
+        "; rm",
+    ):
+        monkeypatch.setenv(archive.MIRROR_VARIABLE, wrong)
+        with pytest.raises(EngineError, match="is no http"):
+            archive.mirror()
+
+
+def test_passwords_of_uris_are_not_shown() -> None:
+    text = "E: cannot fetch https://user:pass%40@mirror.example/debian and http://plain.example/"
+    assert archive.shown(text) == (
+        "E: cannot fetch https://mirror.example/debian and http://plain.example/"
+    )
+
+
+def test_everything_that_is_missing_is_named_at_once() -> None:
+    tools = [("farm-no-such-a", "pkg-a"), ("sh", "dash"), ("farm-no-such-b", "pkg-b")]
+    with pytest.raises(EngineError) as caught:
+        archive.require_tools(tools, purpose="this test")
+    assert "farm-no-such-a, farm-no-such-b" in caught.value.message
+    assert "pkg-a pkg-b" in caught.value.hint
+    assert "dash" not in caught.value.hint
+
+
+def test_an_empty_variable_for_certificates_does_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = tmp_path / "ca.pem"
+    bundle.write_text("x")
+    monkeypatch.setenv("SSL_CERT_FILE", "")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
+    assert archive.ca_bundle() == bundle
+
+
+def test_only_proxies_are_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("https_proxy", "http://proxy.example:3128")
+    monkeypatch.setenv("DOCKER_HOST", "tcp://elsewhere")
+    monkeypatch.delenv("no_proxy", raising=False)
+    passed = archive.fetch_variables()
+    assert passed["https_proxy"] == "http://proxy.example:3128"
+    assert "DOCKER_HOST" not in passed
+    assert "no_proxy" not in passed
+
+
+def test_importing_the_bases_stays_light() -> None:
+    code = (
+        "import sys; import farm.debian.bases, farm.engine.endpoint; "
+        "print([m for m in ('python_on_whales', 'requests', 'pydantic', 'rich') "
+        "if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ
+    )
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,122 @@
+"""What became of a build: success, a stale failure, and the error that a failure is told as."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from farm.engine.buildx import BuildResult
+from farm.engine.rawjson import StepSummary
+from farm.errors import BuildError, ExitCode, FarmError, OutOfMemoryError, PatchError
+from farm.run.attempt import Attempt, failure, log_key, read_mapping
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LOG = "[1/2] cc a.c\na.c:3:5: error: expected ';'\n    3 | int x\nninja: build stopped\n"
+
+
+def attempt(
+    tmp_path: Path, *, exit_status: int = 0, cached: bool = False, failed: str = "",
+    farm_errors: tuple[str, ...] = (), status: dict[str, Any] | None = None,
+) -> Attempt:  # fmt: skip
+    steps = [StepSummary(name="compile", seconds=1, cached=cached)]
+    if failed:
+        steps.insert(0, StepSummary(name=failed, seconds=1, cached=False, error="exit code: 65"))
+    result = BuildResult(
+        exit_status=exit_status, seconds=1, steps=tuple(steps), error="failed to solve",
+        farm_errors=farm_errors,
+    )  # fmt: skip
+    return Attempt(number=1, result=result, exported=tmp_path, status=status or {})
+
+
+def told(tmp_path: Path, found: Attempt, log: str = LOG) -> FarmError:
+    path = tmp_path / "build.log"
+    path.write_text(log, encoding="utf-8")
+    return failure(found, path)
+
+
+@pytest.mark.parametrize(
+    ("build", "compile_", "compiled"),
+    [(0, 0, True), (0, 1, False), (1, 0, False), (0, None, False), (0, "0", False)],
+)
+def test_a_build_has_compiled_only_if_engine_and_step_say_so(
+    tmp_path: Path, build: int, compile_: object, *, compiled: bool
+) -> None:
+    status = {} if compile_ is None else {"exit_status": compile_}
+    assert attempt(tmp_path, exit_status=build, status=status).compiled is compiled
+
+
+def test_only_a_failure_from_the_cache_is_stale(tmp_path: Path) -> None:
+    assert attempt(tmp_path, cached=True, status={"exit_status": 1}).stale_failure
+    assert not attempt(tmp_path, cached=False).stale_failure
+    assert not attempt(tmp_path, cached=True, status={"exit_status": 0}).stale_failure
+
+
+def test_a_build_that_was_stopped_is_no_failure_even_from_the_cache(tmp_path: Path) -> None:
+    found = attempt(tmp_path, cached=True, status={"exit_status": 75})
+    stopped = replace(found, steps={"total": 3, "exit_status": 0})
+    assert stopped.stopped
+    assert not stopped.stale_failure
+    assert not stopped.compiled
+    failed = replace(found, steps={"total": 3, "exit_status": 1})
+    assert not failed.stopped
+    assert failed.stale_failure
+
+
+def test_the_compilers_own_message_is_what_is_told(tmp_path: Path) -> None:
+    error = told(tmp_path, attempt(tmp_path))
+    assert isinstance(error, BuildError)
+    assert "expected ';'" in error.message
+    assert error.step == "compile"
+    assert any("int x" in line for line in error.details)
+
+
+@pytest.mark.parametrize("step", ["patched", "source"])
+def test_a_patch_that_does_not_fit_is_told_as_one(tmp_path: Path, step: str) -> None:
+    failed = attempt(tmp_path, exit_status=1, failed=step, farm_errors=("a.patch: hunk 1",))
+    error = told(tmp_path, failed)
+    assert isinstance(error, PatchError)
+    assert (error.message, error.step) == ("a.patch: hunk 1", step)
+
+
+def test_what_farms_programs_say_elsewhere_is_no_patch(tmp_path: Path) -> None:
+    failed = attempt(tmp_path, exit_status=1, failed="requirements", farm_errors=("x",))
+    assert isinstance(told(tmp_path, failed), BuildError)
+
+
+def test_a_kill_that_the_kernel_counted_is_memory_whatever_was_said(tmp_path: Path) -> None:
+    error = told(tmp_path, attempt(tmp_path, status={"oom_kills": 1}))
+    assert isinstance(error, OutOfMemoryError)
+    assert error.code is ExitCode.OUT_OF_MEMORY
+    assert "MAX_JOBS=1" in error.hint
+
+
+def test_a_killed_compiler_is_memory(tmp_path: Path) -> None:
+    log = "g++: fatal error: Killed signal terminated program cc1plus\ncompilation terminated.\n"
+    assert isinstance(told(tmp_path, attempt(tmp_path), log), OutOfMemoryError)
+
+
+def test_a_log_that_says_nothing_leaves_the_exit_status(tmp_path: Path) -> None:
+    failed = attempt(tmp_path, status={"exit_status": 77})
+    error = told(tmp_path, failed, "")
+    assert (error.message, error.details) == ("exit status 77", ("failed to solve",))
+
+
+@pytest.mark.parametrize("content", [None, "", "{", "[]", "3", "\udc80"])
+def test_a_status_that_is_none_is_empty(tmp_path: Path, content: str | None) -> None:
+    if content is not None:
+        (tmp_path / "status.json").write_bytes(content.encode(errors="surrogateescape"))
+    assert read_mapping(tmp_path / "status.json") == {}
+
+
+def test_a_status_is_what_the_step_wrote(tmp_path: Path) -> None:
+    (tmp_path / "status.json").write_text(json.dumps({"exit_status": 0}))
+    assert read_mapping(tmp_path / "status.json") == {"exit_status": 0}
+
+
+def test_logs_in_the_engine_are_called_by_identity() -> None:
+    assert log_key("ab" * 32) == "ab" * 12

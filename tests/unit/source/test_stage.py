@@ -1,0 +1,298 @@
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from farm.errors import CancelledError, FetchError, IntegrityError, StorageError
+from farm.events import Event, TaskProgress
+from farm.model.unit import Pin, Source, UnitKey
+from farm.source.places import Places
+from farm.source.stage import stage
+from farm.source.wants import (
+    FileWant,
+    GitWant,
+    IndexFileWant,
+    SdistWant,
+    TreeWant,
+    Want,
+    want_of_pin,
+    want_of_source,
+)
+from farm.store.blobs import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.unit.conftest import Web
+
+
+def file_want(web: Web, name: str, content: bytes) -> FileWant:
+    url, sha256 = web.put(f"/{name}", content)
+    return FileWant(url=url, sha256=sha256, filename=name)
+
+
+def tree_want(tmp_path: Path) -> TreeWant:
+    folder = tmp_path / "tree"
+    folder.mkdir()
+    (folder / "a").write_text("a")
+    return TreeWant(path=folder)
+
+
+def test_many_wants_arrive_at_once_each_under_its_hash(
+    store: Store, sink: Callable[[Event], None], events: list[Event], web: Web, tmp_path: Path
+) -> None:
+    wants: list[Want] = [file_want(web, f"f{n}", b"%d" % n * 1000) for n in range(20)]
+    wants += [tree_want(tmp_path), *wants[:3]]
+    found = stage(wants, store, sink)
+    assert set(found) == set(wants)
+    assert all(store.get(sha256, verify=True) for sha256 in found.values())
+    assert len(web.requests) == 20
+    ends = [event for event in events if isinstance(event, TaskProgress) and event.finished]
+    assert len(ends) == 20
+
+
+def test_nothing_wanted_is_nothing_done(store: Store, sink: Callable[[Event], None]) -> None:
+    assert stage([], store, sink) == {}
+    assert not store.root.exists()
+
+
+def test_what_is_in_the_store_needs_no_network_and_no_library_for_it(
+    store: Store, sink: Callable[[Event], None], tmp_path: Path
+) -> None:
+    sha256 = store.add_stream([b"content"])
+    store.set_alias("git:" + "1" * 40 + "+submodules", sha256)
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree" / "a").write_text("a")
+    script = f"""
+import socket, sys
+def refuse(*a, **k):
+    raise AssertionError("network")
+socket.socket.connect = refuse
+socket.getaddrinfo = refuse
+from pathlib import Path
+from farm.source.stage import stage
+from farm.store.blobs import Store
+from farm.source.wants import *
+sha = {sha256!r}
+wants = [
+    SdistWant(name="a", version="1", sha256=sha),
+    FileWant(url="https://nowhere.invalid/x", sha256=sha, filename="x"),
+    IndexFileWant(name="a", version="1", filename="a.whl", sha256=sha),
+    GitWant(url="https://nowhere.invalid/x", commit="1" * 40, submodules=True),
+    TreeWant(path=Path({str(tmp_path / "tree")!r})),
+]
+found = stage(wants, Store(Path({str(store.root)!r})), lambda event: None)
+assert len(found) == 5
+for name in ("requests", "urllib3", "pypi_simple", "subprocess", "pydantic"):
+    assert name not in sys.modules, name
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_every_want_that_cannot_be_had_is_named_with_its_origin(
+    store: Store, sink: Callable[[Event], None], web: Web
+) -> None:
+    good = file_want(web, "good", b"good")
+    wrong = FileWant(url=f"{web.base}/good", sha256="0" * 64, filename="wrong.tar")
+    absent = FileWant(url=f"{web.base}/absent?token=hush", sha256="1" * 64, filename="absent.tar")
+    refused = FileWant(url="ftp://host/x", sha256="2" * 64, filename="refused.tar")
+    with pytest.raises(FetchError) as caught:
+        stage([wrong, good, absent, refused], store, sink)
+    details = "\n".join(caught.value.details)
+    assert caught.value.message == "3 sources could not be brought"
+    for part in ("wrong.tar", "expected sha256", "absent.tar", "404", web.base, "refused.tar"):
+        assert part in details
+    assert "hush" not in details
+    assert store.get(good.sha256) is not None
+
+
+def test_a_reason_that_all_share_is_told_once(store: Store, sink: Callable[[Event], None]) -> None:
+    git = GitWant(url="https://me:hush@host/a/b", commit="1" * 40)
+    file = FileWant(url="https://host/c.tgz?token=hush", sha256="2" * 64, filename="c.tgz")
+    sdist = SdistWant(name="demo", version="1.0", sha256="3" * 64)
+    with pytest.raises(FetchError) as caught:
+        stage([git, file, sdist], store, sink, places=Places(offline=True))
+    error = caught.value
+    reason = "not in the store, and fetching is switched off"
+    assert error.message == f"3 sources could not be brought: {reason}"
+    assert error.details == (
+        "git 111111111111 from https://host/a/b",
+        "c.tgz from https://host/c.tgz?…",
+        "sdist of demo 1.0",
+    )
+    with pytest.raises(FetchError) as caught:
+        stage([git], store, sink, places=Places(offline=True))
+    assert caught.value.message == f"git 111111111111 from https://host/a/b: {reason}"
+
+
+def test_one_failure_keeps_its_own_kind_and_several_of_a_kind_too(
+    store: Store, sink: Callable[[Event], None], web: Web
+) -> None:
+    url, _ = web.put("/x", b"x")
+    wrong = [FileWant(url=url, sha256=str(n) * 64, filename=f"f{n}") for n in range(3)]
+    for wants in (wrong[:1], wrong):
+        with pytest.raises(IntegrityError):
+            stage(wants, store, sink)
+
+
+def test_a_full_disk_is_what_is_told_whatever_else_failed(
+    tmp_path: Path, sink: Callable[[Event], None], web: Web
+) -> None:
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(folder)], check=True)
+    try:
+        wants = [file_want(web, f"f{n}", b"%d" % n * 150_000) for n in range(3)]
+        wants.append(FileWant(url=f"{web.base}/absent", sha256="1" * 64, filename="absent"))
+        store = Store(folder / "store")
+        with pytest.raises(StorageError) as caught:
+            stage(wants, store, sink)
+        assert "no space left" in str(caught.value.details or caught.value.message)
+        subprocess.run(["mount", "-o", "remount,size=4m", str(folder)], check=True)
+        assert len(stage(wants[:3], store, sink)) == 3
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_offline_names_everything_that_is_missing_and_asks_nobody(
+    store: Store, sink: Callable[[Event], None], web: Web
+) -> None:
+    wants: list[Want] = [
+        file_want(web, "f", b"f"),
+        SdistWant(name="a", version="1", sha256="1" * 64),
+        GitWant(url="https://me:hush@host.invalid/x", commit="1" * 40),
+    ]
+    with pytest.raises(FetchError) as caught:
+        stage(wants, store, sink, places=Places(offline=True))
+    assert len(caught.value.details) == 3
+    assert "hush" not in str(caught.value.details)
+    assert web.requests == []
+
+
+def test_a_corrupted_entry_is_fetched_again_when_verifying(
+    store: Store, sink: Callable[[Event], None], web: Web
+) -> None:
+    want = file_want(web, "f", b"good")
+    stage([want], store, sink)
+    path = store.path_of(want.sha256)
+    stored = path.stat()
+    path.chmod(0o644)
+    path.write_bytes(b"evil")
+    os.utime(path, (stored.st_atime, stored.st_mtime))
+    stage([want], store, sink, verify=True)
+    assert path.read_bytes() == b"good"
+
+
+def test_cancelling_ends_a_stalled_download_and_keeps_what_has_come(
+    store: Store, sink: Callable[[Event], None], web: Web
+) -> None:
+    want = file_want(web, "f", b"f" * 900_000)
+    web.faults["/f"] = ["stall 700000"]
+    cancel = threading.Event()
+
+    def cancel_when_stalled() -> None:
+        web.stalled.wait(60)
+        cancel.set()
+
+    thread = threading.Thread(target=cancel_when_stalled)
+    thread.start()
+    with pytest.raises(CancelledError):
+        stage([want], store, sink, cancel=cancel)
+    thread.join()
+    assert not web.over.is_set()
+    assert store.get(want.sha256) is None
+    web.over.set()
+
+
+def test_ctrl_c_ends_the_process_and_the_next_run_resumes(
+    store: Store, sink: Callable[[Event], None], web: Web
+) -> None:
+    want = file_want(web, "f", b"f" * 900_000)
+    web.faults["/f"] = ["stall 700000"]
+    script = f"""
+from pathlib import Path
+from farm.source.stage import stage
+from farm.store.blobs import Store
+from farm.source.wants import FileWant
+want = FileWant(url={want.url!r}, sha256={want.sha256!r}, filename="f")
+stage([want], Store(Path({str(store.root)!r})), lambda event: None)
+"""
+    child = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE)
+    assert web.stalled.wait(60)
+    partial = store.root / "partial" / want.sha256
+    while not (partial.exists() and partial.stat().st_size):
+        time.sleep(0.02)
+    child.send_signal(signal.SIGINT)
+    # The server keeps the connection open for a minute; the child must not wait for it.
+    _, stderr = child.communicate(timeout=30)
+    assert not web.over.is_set()
+    assert child.returncode != 0
+    assert b"KeyboardInterrupt" in stderr
+    assert partial.stat().st_size > 0
+    assert stage([want], store, sink)[want] == want.sha256
+    assert (web.ranges()[-1] or "").startswith("bytes=")
+
+
+def test_an_sdist_and_a_wheel_come_from_the_real_index(
+    store: Store, sink: Callable[[Event], None]
+) -> None:
+    sdist = SdistWant(
+        name="flit-core",
+        version="3.12.0",
+        sha256="18f63100d6f94385c6ed57a72073443e1a71a4acb4339491615d0f16d6ff01b2",
+    )
+    wheel = IndexFileWant(
+        name="idna",
+        version="3.10",
+        filename="idna-3.10-py3-none-any.whl",
+        sha256="946d195a0d259cbba61165e88e65941f16e9b36ea6ddb97f00452bae8b1287d3",
+    )
+    found = stage([sdist, wheel], store, sink)
+    assert found == {sdist: sdist.sha256, wheel: wheel.sha256}
+
+
+def test_a_wrong_hash_for_a_real_sdist_is_told_with_the_right_one(
+    store: Store, sink: Callable[[Event], None]
+) -> None:
+    want = SdistWant(name="flit-core", version="3.12.0", sha256="0" * 64)
+    with pytest.raises(IntegrityError, match="18f63100d6f94385"):
+        stage([want], store, sink)
+
+
+def test_a_folder_with_links_is_refused_before_anything_is_asked(
+    store: Store, sink: Callable[[Event], None], web: Web, tmp_path: Path
+) -> None:
+    want = tree_want(tmp_path)
+    (want.path / "link").symlink_to("/")
+    with pytest.raises(Exception, match="problem"):
+        stage([file_want(web, "f", b"f"), want], store, sink)
+
+
+def test_sources_and_pins_say_what_to_bring(tmp_path: Path) -> None:
+    key = UnitKey(package="a", version="1", variant="cpu")
+    sha256 = hashlib.sha256(b"").hexdigest()
+
+    def of(kind: str, digest: str, **more: object) -> Want:
+        source = Source(name="s", kind=kind, filename="f", digest=digest, **more)  # type: ignore[arg-type]
+        return want_of_source(source, key)
+
+    assert of("sdist", f"sha256:{sha256}") == SdistWant(name="a", version="1", sha256=sha256)
+    for kind in ("archive", "wheel"):
+        found = of(kind, f"sha256:{sha256}", url="https://h/f")
+        assert found == FileWant(url="https://h/f", sha256=sha256, filename="f")
+    git = of("git", "git:" + "1" * 40 + "+submodules", url="https://h/r", submodules=True)
+    assert git == GitWant(url="https://h/r", commit="1" * 40, submodules=True)
+    assert of("tree", "tree:x", path=tmp_path) == TreeWant(path=tmp_path)
+    pin = Pin(name="b", version="2", filename="b.whl", sha256=sha256)
+    assert want_of_pin(pin) == IndexFileWant(
+        name="b", version="2", filename="b.whl", sha256=sha256
+    )

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import os
+import tarfile
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from farm.errors import FetchError, RecipeError
+from farm.source.tar import Entry, Kind, TarWriter, sorted_entries
+from farm.source.tree import pack_tree
+from farm.store.blobs import STORED_TIME_S, Store
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def fill(folder: Path, *names: str) -> Path:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(name)
+    return folder
+
+
+def test_two_equal_folders_give_one_archive(store: Store, tmp_path: Path) -> None:
+    one = fill(tmp_path / "one", "b/x.py", "a.txt", "b.txt")
+    two = fill(tmp_path / "two", "b.txt", "a.txt", "b/x.py", "b/__pycache__/x.pyc")
+    (two / "empty").mkdir()
+    os.utime(two / "a.txt", (1, 1))
+    (two / "a.txt").chmod(0o600)
+    sha256 = pack_tree(one, store)
+    other = Store(tmp_path / "other")
+    assert pack_tree(two, other) == sha256
+    with tarfile.open(store.path_of(sha256)) as tar:
+        found = {member.name: member for member in tar}
+    assert list(found) == [
+        "source",
+        "source/a.txt",
+        "source/b",
+        "source/b/x.py",
+        "source/b.txt",
+    ]
+    assert {member.mtime for member in found.values()} == {STORED_TIME_S}
+
+
+def test_content_names_and_executable_bits_count(store: Store, tmp_path: Path) -> None:
+    folder = fill(tmp_path / "tree", "a", "b")
+    seen = {pack_tree(folder, store)}
+    (folder / "a").chmod(0o755)
+    seen.add(pack_tree(folder, store))
+    (folder / "a").write_text("other")
+    seen.add(pack_tree(folder, store))
+    (folder / "a").rename(folder / "c")
+    seen.add(pack_tree(folder, store))
+    assert len(seen) == 4
+
+
+def test_links_and_devices_are_refused(store: Store, tmp_path: Path) -> None:
+    folder = fill(tmp_path / "tree", "a")
+    (folder / "link").symlink_to("/etc/passwd")
+    with pytest.raises(RecipeError):
+        pack_tree(folder, store)
+
+
+NAMES = st.text(st.sampled_from("ab.-"), min_size=1, max_size=3).filter(
+    lambda name: name not in {".", ".."}
+)
+PATHS = st.sets(st.lists(NAMES, min_size=1, max_size=3).map("/".join), max_size=8)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+@given(paths=PATHS)
+def test_an_archive_lists_each_path_once_and_folders_before_what_they_hold(
+    store: Store, paths: set[str]
+) -> None:
+    leaves = {p for p in paths if not any(other.startswith(f"{p}/") for other in paths)}
+    entries = [Entry(path=path, kind=Kind.FILE) for path in leaves]
+    with store.writer() as writer:
+        tar = TarWriter(writer, time_s=0)
+        for entry in sorted_entries(entries):
+            tar.add(entry)
+        tar.close()
+    with tarfile.open(store.path_of(writer.sha256)) as archive:
+        names = archive.getnames()
+    assert len(names) == len(set(names))
+    assert {name.removeprefix("source/") for name in names} >= leaves
+    for name in names[1:]:
+        assert names.index(name.rpartition("/")[0]) < names.index(name)
+
+
+def pack(store: Store, *entries: Entry) -> None:
+    with store.writer() as writer:
+        tar = TarWriter(writer, time_s=0)
+        for entry in entries:
+            tar.add(entry)
+
+
+def test_a_path_below_a_link_is_refused(store: Store) -> None:
+    link = Entry(path="a", kind=Kind.LINK, target="/etc")
+    with pytest.raises(FetchError, match="both a file and a folder"):
+        pack(store, link, Entry(path="a/passwd", kind=Kind.FILE))
+
+
+def test_the_same_path_twice_is_refused(store: Store) -> None:
+    entry = Entry(path="a", kind=Kind.FILE)
+    with pytest.raises(FetchError, match="two entries"):
+        pack(store, entry, entry)
