@@ -78,14 +78,11 @@ def render(made: Plan, project: Project) -> dict[str, str]:
 
     As long as a unit's base does not exist here, it starts from a placeholder.
     """
-    from farm.render.dockerfile import base_reference
-    from farm.run.identify import identify, template_folders
+    from farm.run.settle import identify_without, template_folders
 
     templates = template_folders(project)
     return {
-        unit.label: identify(
-            unit, base=base_reference(unit), needed=(), templates=templates
-        ).dockerfile
+        unit.label: identify_without(unit, templates).manifest.dockerfile
         for unit in made.units
         if unit.label in made.requested
     }

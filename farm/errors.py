@@ -86,6 +86,12 @@ class FarmError(Exception):
         self.step = step
 
 
+class InternalError(FarmError):
+    """Something that nobody foresaw: a bug in farm, which ends the one unit that it befell."""
+
+    code = ExitCode.INTERNAL
+
+
 class UsageError(FarmError):
     """The command line names something that does not exist or cannot be combined."""
 

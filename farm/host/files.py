@@ -17,9 +17,10 @@ from farm.errors import StorageError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_FULL = {errno.ENOSPC, errno.EDQUOT}
+FULL_ERRNOS = {errno.ENOSPC, errno.EDQUOT}
+"""What the system says when the disk, or the user's share of it, is full."""
 _REFUSED = (
-    _FULL
+    FULL_ERRNOS
     | {errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENOTDIR, errno.EISDIR}
     | {errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG}
 )
@@ -90,11 +91,11 @@ def storage_errors(path: Path) -> Iterator[None]:
         raise storage_error(error, path) from error
 
 
-def storage_error(error: OSError, path: Path) -> StorageError:
+def storage_error(error: OSError, path: Path | str) -> StorageError:
     """What an `OSError` means for a path that is written: why, and what to do."""
-    if error.errno in _FULL:
+    if error.errno in FULL_ERRNOS:
         return StorageError(
-            f"no space left while writing {path}{_room(path)}",
+            f"no space left while writing {path}{_room(Path(path))}",
             hint="make room ('farm clean' says what it can remove), or set FARM_CACHE_DIR "
             "or --output-dir to a folder on a larger disk",
         )

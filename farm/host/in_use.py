@@ -6,14 +6,13 @@ stale is ever left behind.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from farm.errors import StorageError
-from farm.host.locks import take
+from farm.host.locks import LOCK_ALONE, LOCK_SHARED, take
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +33,7 @@ def in_use(*folders: Path) -> Iterator[None]:
     """
     with ExitStack() as stack:
         for folder in folders:
-            while (held := take(folder / LOCK_NAME, fcntl.LOCK_SH)) is None:
+            while (held := take(folder / LOCK_NAME, LOCK_SHARED)) is None:
                 time.sleep(_POLL_S)
             stack.callback(os.close, held)
         yield
@@ -51,7 +50,7 @@ def alone(*folders: Path, purpose: str) -> Iterator[None]:
         for folder in folders:
             if not folder.is_dir():
                 continue
-            held = take(folder / LOCK_NAME, fcntl.LOCK_EX)
+            held = take(folder / LOCK_NAME, LOCK_ALONE)
             if held is None:
                 raise StorageError(
                     f"another farm is building with {folder} right now: not {purpose}",
@@ -65,7 +64,7 @@ def is_used(folder: Path) -> bool:
     """Whether a farm uses the folder right now."""
     if not (folder / LOCK_NAME).exists():
         return False
-    held = take(folder / LOCK_NAME, fcntl.LOCK_EX)
+    held = take(folder / LOCK_NAME, LOCK_ALONE)
     if held is None:
         return True
     os.close(held)

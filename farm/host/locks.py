@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from farm.events import Sink
     from farm.host.programs import Cancel
 
+LOCK_ALONE = fcntl.LOCK_EX
+LOCK_SHARED = fcntl.LOCK_SH
 _POLL_S = 0.05
 
 
@@ -35,7 +37,7 @@ def holding(
         StorageError: The lock file cannot be made.
     """
     told = False
-    while (descriptor := take(file, fcntl.LOCK_EX)) is None:
+    while (descriptor := take(file, LOCK_ALONE)) is None:
         if cancel is not None and cancel.is_set():
             raise CancelledError("cancelled while another farm was busy with it")
         if not told and on_wait is not None:
@@ -49,7 +51,7 @@ def holding(
 
 
 def take(file: Path, kind: int) -> int | None:
-    """A descriptor that holds the lock (``fcntl.LOCK_SH`` or ``LOCK_EX``), None if it is taken.
+    """A descriptor that holds the lock (``LOCK_SHARED`` or ``LOCK_ALONE``), None if it is taken.
 
     It is on the file that has the name now: one that was removed meanwhile locks nobody out.
 
@@ -80,3 +82,14 @@ def waiting(sink: Sink, what: str) -> Callable[[], None]:
         sink(Notice(text=f"another farm is busy with {what}: waiting for it"))
 
     return tell
+
+
+@contextmanager
+def take_alone(file: Path) -> Iterator[bool]:
+    """Hold a lock file for a moment if nobody else has it; yields whether that is so."""
+    descriptor = take(file, LOCK_ALONE)
+    try:
+        yield descriptor is not None
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)

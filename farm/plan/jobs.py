@@ -19,6 +19,8 @@ class JobPlan:
     max_jobs: int
     nvcc_threads: int
     arithmetic: str
+    cores: int = 1
+    memory_bytes: int = 1
 
 
 def plan_jobs(
@@ -56,3 +58,19 @@ def plan_jobs(
             f"runs {max(1, jobs // threads)} at a time"
         )
     return JobPlan(max_jobs=jobs, nvcc_threads=threads, arithmetic=text)
+
+
+def share(rules, machine, *, parallel, max_jobs, nvcc_threads):
+    out = {}
+    for label, rule in rules.items():
+        p = plan_jobs(
+            rule, machine, parallel_units=parallel, max_jobs=max_jobs, nvcc_threads=nvcc_threads
+        )
+        out[label] = JobPlan(
+            max_jobs=p.max_jobs,
+            nvcc_threads=p.nvcc_threads,
+            arithmetic=p.arithmetic,
+            cores=max(1, machine.cores // parallel),
+            memory_bytes=min(machine.memory_bytes, p.max_jobs * rule.memory_per_job_bytes),
+        )
+    return out

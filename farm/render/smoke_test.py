@@ -29,7 +29,7 @@ DRIVER_FOLDER = "/farm/driver"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trial:
+class SmokeTestBuild:
     """A wheel and what it is tried with.
 
     ``clean`` is the image of the clean container, ``build`` the one that the wheel was
@@ -49,7 +49,7 @@ def takes_build_base(unit: Unit, test: SmokeTest) -> bool:
     return bool(unit.toolkit or test.stubs or test.drivers)
 
 
-def render_trial(trial: Trial, templates: tuple[Path, ...]) -> str:
+def render_smoke_test(trial: SmokeTestBuild, templates: tuple[Path, ...]) -> str:
     """The text of the Dockerfile; see `farm.render.dockerfile.render`."""
     return render_template(
         "smoke_test.dockerfile.j2",
@@ -65,7 +65,7 @@ def render_trial(trial: Trial, templates: tuple[Path, ...]) -> str:
     )
 
 
-def trial_entries(trial: Trial) -> tuple[Entry, ...]:
+def smoke_test_entries(trial: SmokeTestBuild) -> tuple[Entry, ...]:
     """Every file of the context, sorted by where it lies."""
     test = trial.smoke_test
     wheels = (trial.wheel, *trial.needed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from farm.inspect.compilers import check_compilers
 from farm.inspect.findings import Severity
 from farm.inspect.policy import Asked, check
 from farm.inspect.wheel import read_wheel
-from farm.run.identify import expectation
+from farm.run.settle import expectation
 from farm.store.record import WheelFile
 
 if TYPE_CHECKING:
@@ -133,5 +134,5 @@ def _refused(wheel: Path, wrong: list[Finding], aside: Path) -> CheckError:
 def put_aside(wheel: Path, aside: Path) -> str:
     """Move a wheel to where it is never served, but can be looked at; says so."""
     aside.mkdir(exist_ok=True)
-    wheel.rename(aside / wheel.name)
+    shutil.move(wheel, aside / wheel.name)
     return f"the wheel was put aside in {aside}"

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from farm.engine.buildx import BuildRequest, build
+from farm.engine.buildx import BuildRequest
 from farm.errors import BuildError, FarmError, OutOfMemoryError, PatchError
 from farm.inspect.compilers import parse_compilers
 from farm.run.first_error import first_error, looks_out_of_memory
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from farm.engine.buildx import BuildResult
-    from farm.engine.endpoint import Endpoint
+    from farm.engine.engine import Engine
     from farm.events import Sink
     from farm.model.compiler import Compiler
     from farm.plan.jobs import JobPlan
     from farm.run.first_error import FirstError
-    from farm.run.identify import Identified
     from farm.run.secrets import Secrets
+    from farm.run.settle import Identified
 
 LOG_KEY_LENGTH = 24
 COMPILE = "compile"
@@ -71,13 +71,24 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """Where one unit is built, and with what."""
+    """What is built where: ``folder`` gets the logs, ``scratch`` context and output."""
 
     identified: Identified
-    endpoint: Endpoint
+    engine: Engine
     folder: Path
+    scratch: Path
     jobs: JobPlan
     secrets: Secrets = ()
+
+    @property
+    def context(self) -> Path:
+        """The folder of the build context, of a name of its own.
+
+        The engine keeps what was sent from folders of one name (buildx: the base
+        name is the session's shared key) and compares only size and time before it
+        takes a file from there: of another unit's, if the folders were called the same.
+        """
+        return self.scratch / f"context-{self.identified.identity}"
 
 
 def log_key(identity: str) -> str:
@@ -85,21 +96,11 @@ def log_key(identity: str) -> str:
     return identity[:LOG_KEY_LENGTH]
 
 
-def context_folder(folder: Path, identified: Identified) -> Path:
-    """Where below a run's folder a unit's context lies: a folder of a name of its own.
-
-    The engine keeps what was sent from folders of one name (buildx: the base
-    name is the session's shared key) and compares only size and time before it
-    takes a file from there: of another unit's, if the folders were called the same.
-    """
-    return folder / f"context-{identified.identity}"
-
-
 def run_attempt(work: Work, number: int, sink: Sink, cancel: threading.Event) -> Attempt:
     """Build once.  An earlier failure out of the engine's cache is no answer: it runs again.
 
     Raises:
-        FarmError: the engine, the disk or the user ended it (see `farm.engine.buildx`).
+        FarmError: the engine, the disk or the user ended it (see `farm.engine.engine`).
     """
     attempt = _run(work, number, sink, cancel)
     if attempt.stale_failure:
@@ -108,24 +109,25 @@ def run_attempt(work: Work, number: int, sink: Sink, cancel: threading.Event) ->
 
 
 def _run(work: Work, number: int, sink: Sink, cancel: threading.Event) -> Attempt:
-    exported = work.folder / f"result-{number}"
+    exported = work.scratch / f"result-{number}"
     arguments: tuple[tuple[str, str], ...] = (
         ("MAX_JOBS", str(work.jobs.max_jobs)),
         ("FARM_LOG", log_key(work.identified.identity)),
         ("FARM_ATTEMPT", str(number)),
     )
-    if work.identified.unit.accelerator == "cuda":
+    unit = work.identified.unit
+    if unit.accelerator == "cuda":
         arguments += (("NVCC_THREADS", str(work.jobs.nvcc_threads)),)
     request = BuildRequest(
-        unit=work.identified.unit.label,
-        context=context_folder(work.folder, work.identified),
+        unit=unit.label,
+        context=work.context,
         dockerfile=work.folder / "Dockerfile",
         target="result",
         output=exported,
         build_args=arguments,
         secrets=work.secrets,
     )
-    result = build(work.endpoint, request, sink, cancel=cancel)
+    result = work.engine.solve(request, sink, cancel=cancel)
     return Attempt(
         number=number,
         result=result,

@@ -6,18 +6,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from farm.host.machine import this_machine
-from farm.plan.jobs import plan_jobs
 from farm.plan.resolve import lock_problem
-from farm.run.identify import standings
 from farm.run.lockstep import of_store, refuse_differing
+from farm.run.settle import settle
+from farm.run.share import jobs_of
 from farm.store.blobs import Store
 from farm.store.record import read_record
 from farm.store.results import result_folder
 
 if TYPE_CHECKING:
     from farm.plan.plan import Plan
-    from farm.run.identify import Standing
     from farm.run.options import BuildOptions, Workplace
+    from farm.run.settle import Settled
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,19 +51,11 @@ def forecast(plan: Plan, place: Workplace, options: BuildOptions) -> tuple[Forec
     comparer = of_store(Store(place.cache / "store"))
     compared = {unit.label: comparer.compare(unit) for unit in plan.units}
     refuse_differing(each for pins in compared.values() for each in pins)
-    machine = this_machine(options.memory_bytes)
-    found = standings(plan, place)
-    parallel = min(options.parallel, sum(1 for each in found if not each.result)) or 1
+    settled = settle(plan, place)
+    jobs_by_unit = jobs_of(plan, settled, this_machine(options.memory_bytes), options)
     rows = []
-    for each in found:
-        unit = each.unit
-        jobs = plan_jobs(
-            unit.jobs,
-            machine,
-            parallel_units=parallel,
-            max_jobs=options.max_jobs,
-            nvcc_threads=options.nvcc_threads,
-        )
+    for each in settled.values():
+        unit, jobs = each.unit, jobs_by_unit[each.unit.label]
         standing, why = _standing(each, plan, place)
         rows.append(
             Forecast(
@@ -88,13 +80,15 @@ def forecast(plan: Plan, place: Workplace, options: BuildOptions) -> tuple[Forec
     return tuple(rows)
 
 
-def _standing(each: Standing, plan: Plan, place: Workplace) -> tuple[str, str]:
+def _standing(each: Settled, plan: Plan, place: Workplace) -> tuple[str, str]:
     unit = each.unit
     problem = lock_problem(unit)
     if problem:
         return "cannot be built yet", problem
-    if each.result and not each.stands:
+    if each.result and not each.checked:
         return "built", "its result is there, to be held against what is expected now"
+    if each.result and not each.shown(place.out):
+        return "built", "its result is kept, and will be put where results are"
     if each.result:
         return "built", "its result is there, and every wheel has its hash"
     asked = "you asked for it" if unit.label in plan.requested else _needed_by(unit.label, plan)

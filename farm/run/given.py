@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from farm.errors import LockError, UsageError
-from farm.host.files import sha256_of, storage_error
+from farm.errors import LockError, NeededUnitError, UsageError
+from farm.host.files import sha256_of, storage_errors
 from farm.host.in_use import in_use
+from farm.host.machine import this_machine
 from farm.load.folders import mark_cache
 from farm.plan.resolve import lock_problem
 from farm.render.context import Wheel
-from farm.run.identify import needed_wheels, template_folders
 from farm.run.logs import LogWriter
-from farm.run.smoke_test import Bench, try_wheel
-from farm.run.supplies import Supplies
+from farm.run.prerequisites import Prerequisites
+from farm.run.resources import Resources
+from farm.run.settle import template_folders, wheels_of
+from farm.run.share import capacity_of
+from farm.run.smoke_test import SmokeTestBed, try_wheel
+from farm.run.tasks import Tasks
+from farm.store.record import read_record
+from farm.store.results import Result, result_folder
 
 if TYPE_CHECKING:
     from farm.events import Event, Sink
@@ -42,29 +49,52 @@ def try_given_wheel(
     problem = lock_problem(unit)
     if problem:
         raise LockError(f"cannot be tried: {problem}", hint=f"run: farm lock {unit.label}")
-    needed = needed_wheels(unit, place.out)
-    try:
+    needed = wheels_of(_needed(unit, place.out))
+    with storage_errors(place.cache):
         mark_cache(place.cache)
         (place.cache / "tmp").mkdir(exist_ok=True)
-        with (
-            in_use(place.cache),
-            tempfile.TemporaryDirectory(dir=place.cache / "tmp") as name,
-            LogWriter({unit.label: Path(name)}) as log,
-        ):
+    with (
+        in_use(place.cache),
+        tempfile.TemporaryDirectory(dir=place.cache / "tmp") as name,
+        LogWriter({unit.label: Path(name)}) as log,
+    ):
 
-            def both(event: Event, /) -> None:
-                log(event)
-                sink(event)
+        def both(event: Event, /) -> None:
+            log(event)
+            sink(event)
 
-            cancel = threading.Event()
-            bench = Bench(
+        async def tried() -> dict[str, object]:
+            tasks = Tasks(
+                Resources(capacity_of(this_machine(options.memory_bytes), options)),
+                threading.Event(),
+            )
+            bed = SmokeTestBed(
                 folder=Path(name),
-                supplies=Supplies(place.cache, options, both, cancel),
+                scratch=Path(name),
+                prerequisites=Prerequisites(place.cache, options, both, tasks),
                 templates=template_folders(place.project),
                 sink=both,
-                cancel=cancel,
             )
             wheel = Wheel(filename=path.name, sha256=sha256_of(path), path=path)
-            return try_wheel(unit, wheel, needed, bench)
-    except OSError as error:
-        raise storage_error(error, place.cache) from error
+            return await try_wheel(unit, wheel, needed, bed)
+
+        return asyncio.run(tried())
+
+
+def _needed(unit: Unit, out: Path) -> list[Result]:
+    """What ``out/`` shows of the units that a unit needs.
+
+    Raises:
+        NeededUnitError: one is not there.
+    """
+    found = []
+    for need in unit.needs:
+        folder = result_folder(out, need)
+        record = read_record(folder)
+        if record is None:
+            raise NeededUnitError(
+                f"{unit.label} needs {need.label}, whose result is not there",
+                hint=f"build it first: farm build {need.label}",
+            )
+        found.append(Result(record=record, folder=folder))
+    return found

@@ -57,3 +57,7 @@ class BuildOptions:
     look: Look | None = None
     source_mirror: Mirror | None = None
     command: tuple[str, ...] = ()
+
+    def again_for(self, requested: bool) -> bool:  # noqa: FBT001 - the one thing it depends on
+        """Whether a unit is built though its result is there: only what was asked for is."""
+        return requested and self.again is not Again.KEEP

@@ -10,19 +10,15 @@ import farm
 from farm.errors import ExitCode
 from farm.events import Outcome
 from farm.model.unit import ImageBase
-from farm.run.identify import expectation
-from farm.store.record import Input, Record, StepTime, read_record
-from farm.store.results import result_folder
+from farm.run.settle import expectation
+from farm.store.record import Input, Record, StepTime
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from farm.errors import FarmError
-    from farm.model.unit import Unit
     from farm.plan.jobs import JobPlan
     from farm.run.acceptance import Accepted
     from farm.run.attempt import Attempt
-    from farm.run.identify import Identified
+    from farm.run.settle import Identified
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,13 +97,5 @@ def _inputs(identified: Identified) -> tuple[Input, ...]:
     origins = {source.digest: source.url for source in sources}
     return tuple(
         Input(name=entry.target, digest=entry.digest, origin=origins.get(entry.digest, ""))
-        for entry in identified.entries
-    )
-
-
-def needs_of(unit: Unit, out: Path) -> tuple[Input, ...]:
-    """The results that a unit is built with, by their identity."""
-    found = ((need, read_record(result_folder(out, need))) for need in unit.needs)
-    return tuple(
-        Input(name=need.label, digest=record.identity) for need, record in found if record
+        for entry in identified.manifest.context
     )

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from farm.model.unit import Unit
-    from farm.run.site import Site
+    from farm.run.run_context import RunContext
 
 
-def repeat_command(unit: Unit, site: Site) -> str:
+def repeat_command(unit: Unit, context: RunContext) -> str:
     """The command that repeats a failure, wherever it is typed."""
-    root, out = site.place.project.root, site.place.out
+    root, out = context.place.project.root, context.place.out
     words = ["farm"]
     words += [] if Path.cwd().is_relative_to(root) else ["-C", str(root)]
     words += ["build", unit.label]
-    words += [] if out == site.place.project.out else ["--output-dir", str(out)]
-    words += ["--max-jobs", str(site.options.max_jobs)] if site.options.max_jobs else []
-    words += [] if site.options.preflight else ["--no-preflight"]
-    if site.options.look and unit.label in site.looked:
+    words += [] if out == context.place.project.out else ["--output-dir", str(out)]
+    words += ["--max-jobs", str(context.options.max_jobs)] if context.options.max_jobs else []
+    words += [] if context.options.preflight else ["--no-preflight"]
+    if context.options.look and unit.label in context.looked:
         words += ["--until", "configure"]
-        words += [word for glob in site.options.look.only for word in ("--only", glob)]
+        words += [word for glob in context.options.look.only for word in ("--only", glob)]
     return shlex.join(words)

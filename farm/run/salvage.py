@@ -60,8 +60,8 @@ def _recovered(work: Work, *, cancelled: bool) -> bytes | None:
     from farm.engine.recover import recover_log
 
     return recover_log(
-        work.endpoint,
+        work.engine.endpoint,
         log_key(work.identified.identity),
-        image=work.identified.base,
+        image=work.identified.manifest.base.image,
         timeout_s=_CANCELLED_TIMEOUT_S if cancelled else _TIMEOUT_S,
     )

@@ -1,35 +1,41 @@
-"""One run: build a plan, keep its logs and records, report how each unit ended."""
+"""One run: settle what stands, build the rest, keep its logs, report how each unit ended."""
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from farm.errors import ExitCode
 from farm.events import Outcome, RunFinished, RunStarted
-from farm.host.files import storage_error
+from farm.host.files import storage_errors
 from farm.host.in_use import in_use
 from farm.host.machine import this_machine
 from farm.load.folders import mark_cache
-from farm.run.identify import standings
+from farm.run.interrupts import interrupts
+from farm.run.logged import Logged
 from farm.run.options import Again
+from farm.run.prerequisites import Prerequisites
+from farm.run.resources import Resources
+from farm.run.run_context import RunContext
 from farm.run.runs import RunSummary, new_run, write_summary
-from farm.run.schedule import Report, run_units
+from farm.run.settle import result_store, settle, template_folders
+from farm.run.share import capacity_of, jobs_of
+from farm.run.tasks import Tasks
 from farm.run.unchanged import report
+from farm.run.units import Report, Units
 from farm.store.results import STATE
 
 if TYPE_CHECKING:
     import threading
-    from pathlib import Path
 
-    from farm.events import Event, Sink
+    from farm.engine.engine import Engine
+    from farm.events import Sink
     from farm.model.unit import UnitKey
     from farm.plan.plan import Plan
-    from farm.run.identify import Standing
     from farm.run.options import BuildOptions, Workplace
-    from farm.run.runs import Run
-    from farm.run.site import Site
+    from farm.run.settle import Settled
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,9 +51,15 @@ class Outcomes:
 
 
 def build(
-    plan: Plan, place: Workplace, options: BuildOptions, sink: Sink, cancel: threading.Event
+    plan: Plan,
+    place: Workplace,
+    options: BuildOptions,
+    sink: Sink,
+    cancel: threading.Event,
+    *,
+    engine: Engine | None = None,
 ) -> Outcomes:
-    """Build what is not built yet.
+    """Build what is not built yet, on ``engine`` or the one that the options choose.
 
     Where every result is already there and intact, nothing is started and
     nothing written.
@@ -55,46 +67,70 @@ def build(
     Raises:
         StorageError: the output or the cache folder cannot be written at all.
     """
-    standing = standings(plan, place)
+    settled = settle(plan, place)
     keep = options.again is Again.KEEP and options.look is None
-    if keep and all(each.stands for each in standing):
-        return _unchanged(standing, place.out, sink)
-    try:
+    if keep and all(each.shown(place.out) for each in settled.values()):
+        return _unchanged(settled, place, sink)
+    with storage_errors(place.cache):
         mark_cache(place.cache)
-    except OSError as error:
-        raise storage_error(error, place.cache) from error
     with in_use(place.cache, place.out / STATE):
-        return _run(plan, place, options, sink, cancel)
+        return _run(plan, settled, place, options, sink, cancel, engine)
 
 
-def _run(
-    plan: Plan, place: Workplace, options: BuildOptions, sink: Sink, cancel: threading.Event
+def _run(  # noqa: PLR0913, PLR0917 - what `build` was given
+    plan: Plan,
+    settled: dict[str, Settled],
+    place: Workplace,
+    options: BuildOptions,
+    sink: Sink,
+    cancel: threading.Event,
+    engine: Engine | None,
 ) -> Outcomes:
     run = new_run(place.out)
-    started = time.time()
-    with _Logged(run, plan, sink) as emit:
+    with interrupts(cancel), Logged(run, plan.units, sink) as emit:
         labels = tuple(unit.label for unit in plan.units)
         emit(RunStarted(run=run.name, units=labels, folder=str(run.folder)))
-        site = _site(plan, place, options, run, emit)
-        reports = _build_units(plan, site, cancel)
-        seconds = round(time.time() - started, 3)
-        exit_code = exit_code_of(reports)
+        machine = this_machine(options.memory_bytes)
+        tasks = Tasks(Resources(capacity_of(machine, options)), cancel)
+        context = RunContext(
+            place=place,
+            run=run,
+            options=options,
+            sink=emit,
+            tasks=tasks,
+            prerequisites=Prerequisites(place.cache, options, emit, tasks, engine),
+            results=result_store(place),
+            templates=template_folders(place.project),
+            requested=plan.requested,
+            looked=_looked(plan) if options.look else frozenset(),
+        )
+        units = Units(plan, context, settled, jobs_of(plan, settled, machine, options))
+        return _to_the_end(units)
+
+
+def _to_the_end(units: Units) -> Outcomes:
+    """Build all, and leave a summary however that ends."""
+    started, context = time.time(), units.context
+    try:
+        asyncio.run(units.run())
+    finally:
+        reports = units.reports()
         summary = RunSummary(
-            name=run.name,
-            command=options.command,
+            name=context.run.name,
+            command=context.options.command,
             started_s=started,
-            seconds=seconds,
-            exit_code=exit_code,
+            seconds=round(time.time() - started, 3),
+            exit_code=exit_code_of(reports),
             units={report.unit: str(report.outcome) for report in reports},
         )
-        write_summary(run, summary)
-        emit(RunFinished(exit_code=exit_code, seconds=seconds))
-    return Outcomes(reports=reports, exit_code=exit_code)
+        write_summary(context.run, summary)
+        context.sink(RunFinished(exit_code=summary.exit_code, seconds=summary.seconds))
+    return Outcomes(reports=reports, exit_code=summary.exit_code)
 
 
-def _unchanged(standing: tuple[Standing, ...], out: Path, sink: Sink) -> Outcomes:
-    results = [(each.unit.key, each.result) for each in standing if each.result]
-    report(results, out, sink)
+def _unchanged(settled: dict[str, Settled], place: Workplace, sink: Sink) -> Outcomes:
+    results = [(each.unit.key, each.result.record) for each in settled.values() if each.result]
+    report(results, place.out, sink)
     return Outcomes(
         reports=tuple(Report(unit=key.label, outcome=Outcome.UNCHANGED) for key, _ in results),
         exit_code=0,
@@ -102,66 +138,10 @@ def _unchanged(standing: tuple[Standing, ...], out: Path, sink: Sink) -> Outcome
     )
 
 
-class _Logged:
-    """A sink that writes the run's logs before it passes each event on.
-
-    A run whose logs could not be written whole ends with a StorageError.
-    """
-
-    def __init__(self, run: Run, plan: Plan, sink: Sink) -> None:
-        from farm.run.logs import LogWriter
-
-        self._logs = LogWriter({unit.label: run.unit_folder(unit.key) for unit in plan.units})
-        self._sink = sink
-        self._folder = run.folder
-
-    def __call__(self, event: Event) -> None:
-        self._logs(event)
-        self._sink(event)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        self._logs.close()
-        if kind is None and self._logs.failure is not None:
-            raise storage_error(self._logs.failure, self._folder)
-
-
-def _site(plan: Plan, place: Workplace, options: BuildOptions, run: Run, emit: Sink) -> Site:
-    from farm.run.site import Site
-
-    return Site(
-        place=place,
-        run=run,
-        options=options,
-        machine=this_machine(options.memory_bytes),
-        parallel=min(options.parallel, len(plan.units)),
-        requested=plan.requested,
-        looked=_looked(plan) if options.look else frozenset(),
-        sink=emit,
-    )
-
-
 def _looked(plan: Plan) -> frozenset[str]:
     """What was asked for, but for what another unit needs: that one must be built."""
     needed = {need.label for unit in plan.units for need in unit.needs}
     return plan.requested - needed
-
-
-def _build_units(plan: Plan, site: Site, cancel: threading.Event) -> tuple[Report, ...]:
-    from farm.run.supplies import Supplies
-    from farm.run.unit import UnitBuilder
-
-    supplies = Supplies(site.place.cache, site.options, site.sink, cancel)
-    builder = UnitBuilder(site, supplies, cancel)
-    return run_units(
-        plan,
-        builder,
-        parallel=site.parallel,
-        fail_fast=site.options.fail_fast,
-        cancel=cancel,
-    )
 
 
 def exit_code_of(reports: tuple[Report, ...]) -> int:

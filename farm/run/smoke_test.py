@@ -8,21 +8,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from farm.engine.buildx import BuildRequest, build
+from farm.engine.buildx import BuildRequest
 from farm.engine.gpu import Script, find_gpu, remove_image, run_with_gpu
 from farm.errors import SmokeTestError
 from farm.events import Notice
 from farm.render.context import Wheel
 from farm.render.smoke_test import (
     DRIVER_FOLDER,
-    Trial,
-    render_trial,
+    SmokeTestBuild,
+    render_smoke_test,
+    smoke_test_entries,
     takes_build_base,
-    trial_entries,
 )
 from farm.run.attempt import read_mapping
-from farm.run.context import write_context
+from farm.run.layout import write_context
 from farm.run.logs import extract
+from farm.run.resources import Resource
 from farm.run.secrets import network_secrets
 
 if TYPE_CHECKING:
@@ -31,9 +32,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from farm.engine.buildx import BuildResult
+    from farm.engine.engine import Engine
     from farm.events import Sink
     from farm.model.unit import Unit
-    from farm.run.supplies import Supplies
+    from farm.run.prerequisites import Prerequisites
     from farm.store.record import WheelFile
 
 STEP = "smoke_test"
@@ -45,18 +47,24 @@ GPU_TIMEOUT_S = 600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bench:
-    """Where wheels are tried: ``folder`` takes what is written on the way."""
+class SmokeTestBed:
+    """Where wheels are tried: ``folder`` takes the logs, ``scratch`` all that is only passing."""
 
     folder: Path
-    supplies: Supplies
+    scratch: Path
+    prerequisites: Prerequisites
     templates: tuple[Path, ...]
     sink: Sink
-    cancel: threading.Event
+    priority: float = 0.0
+
+    @property
+    def cancel(self) -> threading.Event:
+        """Ends what runs when it is set."""
+        return self.prerequisites.tasks.cancel
 
 
-def try_wheel(
-    unit: Unit, wheel: Wheel, needed: tuple[Wheel, ...], bench: Bench
+async def try_wheel(
+    unit: Unit, wheel: Wheel, needed: tuple[Wheel, ...], bed: SmokeTestBed
 ) -> dict[str, object]:
     """Install a unit's wheel in a clean container, import and run what its recipe says.
 
@@ -71,77 +79,99 @@ def try_wheel(
     if test is None:
         return {"untried": unit.untried} if unit.untried else {}
     started = time.time()
-    clean, about = bench.supplies.base(test.base)
-    image = bench.supplies.base(unit.base)[0] if takes_build_base(unit, test) else ""
-    trial = Trial(
-        unit=unit, smoke_test=test, wheel=wheel, needed=needed, clean=clean, build=image
-    )  # fmt: skip
-    with _laid_out(trial, bench) as request:
-        told = _smoke(trial, request, bench)
-        on_gpu = _on_gpu(trial, request, bench) if test.gpu_script else ""
+    prerequisites = bed.prerequisites
+    clean = await prerequisites.base(test.base, bed.priority)
+    image = ""
+    if takes_build_base(unit, test):
+        image = (await prerequisites.base(unit.base, bed.priority)).reference.image
+    trial = SmokeTestBuild(
+        unit=unit,
+        smoke_test=test,
+        wheel=wheel,
+        needed=needed,
+        clean=clean.reference.image,
+        build=image,
+    )
+    staged = await prerequisites.inputs(unit, bed.priority)
+    engine = await prerequisites.engine()
+    told, on_gpu = await prerequisites.tasks.run(
+        lambda: _on_engine(trial, staged, engine, bed),
+        {Resource.ENGINE: 1, Resource.CORES: 1},
+        priority=bed.priority,
+    )
     return {
         "passed": told["passed"],
         "gpu": on_gpu,
-        "base": about,
+        "base": clean.about,
         "requirements": [f"{p.name}=={p.version}" for p in (test.lock.pins if test.lock else ())],
         "stubs": told.get("stubs", []),
         "seconds": round(time.time() - started, 3),
     }
 
 
+def _on_engine(
+    trial: SmokeTestBuild, staged: dict[str, Path], engine: Engine, bed: SmokeTestBed
+) -> tuple[dict[str, Any], str]:
+    with _laid_out(trial, staged, bed) as request:
+        told = _smoke(trial, request, engine, bed)
+        on_gpu = _on_gpu(trial, request, engine, bed) if trial.smoke_test.gpu_script else ""
+    return told, on_gpu
+
+
 @contextmanager
-def _laid_out(trial: Trial, bench: Bench) -> Iterator[BuildRequest]:
+def _laid_out(
+    trial: SmokeTestBuild, staged: dict[str, Path], bed: SmokeTestBed
+) -> Iterator[BuildRequest]:
     """Dockerfile and context on disk for the time of the trial, and what to build of them."""
-    dockerfile = bench.folder / DOCKERFILE
-    dockerfile.write_text(render_trial(trial, bench.templates), encoding="utf-8")
-    context = bench.folder / f"smoke-test-{trial.wheel.sha256}"
-    exported = bench.folder / "smoke-test"
-    try:
-        context.mkdir(parents=True)
-        write_context(context, trial_entries(trial), bench.supplies.inputs(trial.unit))
-        with network_secrets(trial.unit) as secrets:
-            yield BuildRequest(
-                unit=trial.unit.label,
-                context=context,
-                dockerfile=dockerfile,
-                target="result",
-                output=exported,
-                # Never out of the engine's cache: what passed once may have passed by luck.
-                build_args=(("FARM_ATTEMPT", str(time.time_ns())),),
-                secrets=secrets,
-            )
-    finally:
-        shutil.rmtree(context, ignore_errors=True)
-        shutil.rmtree(exported, ignore_errors=True)
+    bed.folder.mkdir(parents=True, exist_ok=True)
+    dockerfile = bed.folder / DOCKERFILE
+    dockerfile.write_text(render_smoke_test(trial, bed.templates), encoding="utf-8")
+    context = bed.scratch / f"smoke-test-{trial.wheel.sha256}"
+    context.mkdir(parents=True)
+    write_context(context, smoke_test_entries(trial), staged)
+    with network_secrets(trial.unit) as secrets:
+        yield BuildRequest(
+            unit=trial.unit.label,
+            context=context,
+            dockerfile=dockerfile,
+            target="result",
+            output=bed.scratch / "smoke-test",
+            # Never out of the engine's cache: what passed once may have passed by luck.
+            build_args=(("FARM_ATTEMPT", str(time.time_ns())),),
+            secrets=secrets,
+        )
 
 
-def _smoke(trial: Trial, request: BuildRequest, bench: Bench) -> dict[str, Any]:
+def _smoke(
+    trial: SmokeTestBuild, request: BuildRequest, engine: Engine, bed: SmokeTestBed
+) -> dict[str, Any]:
     """Import and run; returns what passed, with seconds, and which libraries were empty ones."""
-    result = build(bench.supplies.endpoint(), request, bench.sink, cancel=bench.cancel)
+    result = engine.solve(request, bed.sink, cancel=bed.cancel)
     log = request.output / "logs" / f"{STEP}.log"
     if log.exists():
-        shutil.copyfile(log, bench.folder / LOG)
+        shutil.copyfile(log, bed.folder / LOG)
     told = read_mapping(request.output / "smoke.json")
     if result.exit_status:
-        raise _not_installed(trial, result, bench.folder)
+        raise _not_installed(trial, result, bed.folder)
     if told.get("failed") is not None or "passed" not in told:
-        raise _failed(told, bench.folder)
+        raise _failed(told, bed.folder)
     return told
 
 
-def _on_gpu(trial: Trial, request: BuildRequest, bench: Bench) -> str:
+def _on_gpu(
+    trial: SmokeTestBuild, request: BuildRequest, engine: Engine, bed: SmokeTestBed
+) -> str:
     """Run the recipe's script in a container with the machine's GPU, if it has one."""
     gpu = find_gpu(trial.unit.accelerator)
     if gpu is None:
         text = f"not run: this machine shows no GPU for {trial.unit.accelerator}"
-        bench.sink(Notice(text=f"gpu_script was {text}", unit=trial.unit.label))
+        bed.sink(Notice(text=f"gpu_script was {text}", unit=trial.unit.label))
         return text
-    endpoint = bench.supplies.endpoint()
     image = f"farm-smoke-test:{trial.wheel.sha256[:12]}"
     wanted = replace(request, target="gpu", image=image)
-    result = build(endpoint, wanted, bench.sink, cancel=bench.cancel)
+    result = engine.solve(wanted, bed.sink, cancel=bed.cancel)
     if result.exit_status:
-        raise _not_installed(trial, result, bench.folder)
+        raise _not_installed(trial, result, bed.folder)
     script = Script(
         image=image,
         text=trial.smoke_test.gpu_script,
@@ -149,19 +179,19 @@ def _on_gpu(trial: Trial, request: BuildRequest, bench: Bench) -> str:
         timeout_s=GPU_TIMEOUT_S,
     )
     try:
-        status, said = run_with_gpu(endpoint, gpu, script)
+        status, said = run_with_gpu(engine.endpoint, gpu, script)
     finally:
-        remove_image(endpoint, image)
-    with (bench.folder / LOG).open("a", encoding="utf-8") as log:
+        remove_image(engine.endpoint, image)
+    with (bed.folder / LOG).open("a", encoding="utf-8") as log:
         log.write(f"with the GPU:\n{said}")
     if status:
         last = next((line for line in reversed(said.splitlines()) if line.strip()), "")
         told = {"failed": "gpu_script", "line": last or f"exit status {status}"}
-        raise _failed(told, bench.folder)
+        raise _failed(told, bed.folder)
     return "passed"
 
 
-def _not_installed(trial: Trial, result: BuildResult, folder: Path) -> SmokeTestError:
+def _not_installed(trial: SmokeTestBuild, result: BuildResult, folder: Path) -> SmokeTestError:
     """The container could not be made ready: nothing of the wheel was tried yet."""
     step = result.failed_step or STEP
     said = _said(folder / "build.log", step)

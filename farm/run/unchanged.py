@@ -64,7 +64,7 @@ class Answer:
     def results(self) -> tuple[tuple[UnitKey, Record], ...] | None:
         """The units with their records; None if a result is no longer whole."""
         found = [(key, find_result(self.out, key, identity)) for key, identity in self.units]
-        whole = tuple((key, record) for key, record in found if record)
+        whole = tuple((key, result.record) for key, result in found if result)
         return whole if len(whole) == len(found) else None
 
 

@@ -1,235 +1,220 @@
-"""Build one unit: inputs, base, context, engine, check, record, publish."""
+"""One unit's way through a run: settle, bring, make ready, build, inspect, try, keep, show."""
 
 from __future__ import annotations
 
 import shutil
 import time
 from contextlib import suppress
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
-from farm.errors import CancelledError, FarmError, LockError, NeededUnitError, SmokeTestError
-from farm.events import Notice, Outcome, UnitFinished, UnitStarted
-from farm.host.files import storage_error
-from farm.plan.jobs import plan_jobs
+from farm.errors import CancelledError, FarmError, LockError, SmokeTestError
+from farm.events import Notice, Outcome, UnitStarted
 from farm.plan.resolve import lock_problem
 from farm.run.acceptance import accept, put_aside, still_accepted
-from farm.run.attempt import (
-    COMPILE,
-    STEPS,
-    Attempt,
-    Work,
-    context_folder,
-    failure,
-    run_attempt,
-)
-from farm.run.context import write_context
-from farm.run.identify import identify, needed_wheels, template_folders
+from farm.run.attempt import STEPS, Work, failure, run_attempt
+from farm.run.layout import write_context
 from farm.run.lockstep import require_lockstep
 from farm.run.logs import compose
 from farm.run.looking import never_built, told
 from farm.run.options import Again
-from farm.run.recording import Circumstances, needs_of, record_of
-from farm.run.repeat import repeat_command
+from farm.run.recording import Circumstances, record_of
+from farm.run.resources import Resource
 from farm.run.salvage import Witness, salvage
-from farm.run.schedule import Report
 from farm.run.secrets import network_secrets
-from farm.run.smoke_test import DOCKERFILE as TRIAL_DOCKERFILE
-from farm.run.smoke_test import LOG as TRIAL_LOG
-from farm.run.smoke_test import Bench, try_wheel, wheel_at
-from farm.store.record import write_record
-from farm.store.results import find_result, publish, result_folder
+from farm.run.settle import find, identify, known_base, wheels_of
+from farm.run.smoke_test import DOCKERFILE as TRIED_DOCKERFILE
+from farm.run.smoke_test import LOG as TRIED_LOG
+from farm.run.smoke_test import SmokeTestBed, try_wheel, wheel_at
+from farm.store.record import Input, write_record
+from farm.store.results import Result
 
 if TYPE_CHECKING:
-    import threading
+    from collections.abc import Callable
     from pathlib import Path
 
     from farm.model.unit import Unit
     from farm.plan.jobs import JobPlan
     from farm.render.context import Wheel
     from farm.run.acceptance import Accepted
-    from farm.run.identify import Identified
-    from farm.run.site import Site
-    from farm.run.supplies import Supplies
-    from farm.store.record import Record, WheelFile
+    from farm.run.attempt import Attempt
+    from farm.run.prerequisites import Base
+    from farm.run.run_context import RunContext
+    from farm.run.settle import Identified
+    from farm.store.record import Record
 
 FIRST_ATTEMPT = 1
 """Attempts of a unit share the engine's cache; only after a failure comes another number."""
+MANIFEST = "manifest.json"
+T = TypeVar("T")
 
 
-class UnitBuilder:
-    """Builds the units of one run; see `farm.run.schedule.Worker`."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How a unit ended that did not fail; the result where there is one, else what it told."""
 
-    def __init__(self, site: Site, supplies: Supplies, cancel: threading.Event) -> None:
-        self.site = site
-        self.supplies = supplies
-        self.cancelled = cancel
+    outcome: Outcome
+    result: Result | None = None
+    message: str = ""
+    details: tuple[str, ...] = ()
 
-    def build(self, unit: Unit) -> Report:
-        """Build a unit, whatever happens; the report says how it ended."""
-        started = time.time()
-        try:
-            return _Build(self, unit, started).run()
-        except FarmError as error:
-            return self._ended(unit, error, started)
-        except OSError as error:
-            return self._ended(unit, storage_error(error, self.site.run.folder), started)
 
-    def skip(self, unit: Unit, because: str) -> Report:
-        """Report a unit that is not tried, since one that it needs has no wheels."""
-        error = NeededUnitError(f"not tried: it needs {because}, which was not built")
-        return self._ended(unit, error, time.time(), outcome=Outcome.BLOCKED)
+class UnitBuild:
+    """One unit on its way; ``needed`` are the results of the units that it needs."""
 
-    def cancel(self, unit: Unit) -> Report:
-        """Report a unit that is not tried because the run ends."""
-        return self._ended(unit, CancelledError("not tried: the run was cancelled"), time.time())
-
-    def _ended(
+    def __init__(
         self,
+        context: RunContext,
         unit: Unit,
-        error: FarmError,
-        started: float,
+        jobs: JobPlan,
         *,
-        outcome: Outcome = Outcome.FAILED,
-    ) -> Report:
-        if isinstance(error, CancelledError):
-            outcome = Outcome.CANCELLED
-        folder = self.site.run.unit_folder(unit.key)
-        log = folder / "build.log"
-        self.site.sink(
-            UnitFinished(
-                unit=unit.label,
-                outcome=outcome,
-                seconds=time.time() - started,
-                exit_code=int(error.code),
-                log=str(log) if log.exists() else "",
-                step=error.step,
-                message=error.message,
-                hint=error.hint,
-                details=error.details,
-                repeat=repeat_command(unit, self.site) if outcome is Outcome.FAILED else "",
-            )
-        )
-        return Report(unit=unit.label, outcome=outcome, exit_code=int(error.code))
-
-
-class _Build:
-    """One unit on its way through a run."""
-
-    def __init__(self, builder: UnitBuilder, unit: Unit, started: float) -> None:
-        site = self.site = builder.site
-        self.supplies = builder.supplies
-        self.cancelled = builder.cancelled
+        needed: tuple[Result, ...],
+        priority: float,
+    ) -> None:
+        self.context = context
         self.unit = unit
-        self.started = started
-        self.folder = site.run.unit_folder(unit.key)
-        self.jobs: JobPlan = plan_jobs(
-            unit.jobs,
-            site.machine,
-            parallel_units=site.parallel,
-            max_jobs=site.options.max_jobs,
-            nvcc_threads=site.options.nvcc_threads,
-        )
-        self.base: dict[str, object] = {}
-        self.look = site.options.look if unit.label in site.looked else None
+        self.jobs = jobs
+        self.needed = needed
+        self.priority = priority
+        self.started = time.time()
+        self.folder = context.run.unit_folder(unit.key)
+        self.look = context.look_of(unit)
 
-    def run(self) -> Report:
-        self.site.sink(UnitStarted(unit=self.unit.label, max_jobs=self.jobs.max_jobs))
+    async def run(self) -> Ended:
+        """Build the unit, unless its result is there.
+
+        Raises:
+            FarmError: why it has none.
+        """
+        self._tell_begin()
+        identified = await self._identify()
+        key, results = self.unit.key, self.context.results
+        waiting = Notice(text="another farm builds it: waiting for its end", unit=self.unit.label)
+        async with self.context.tasks.holding(
+            results.lock(key, identified.identity), lambda: self.context.sink(waiting)
+        ):
+            done = await self._task(lambda: find(self.context.place, identified))
+            if done and not self._again() and self.look is None:
+                return Ended(outcome=Outcome.UNCHANGED, result=await self._unchanged(done))
+            with results.scratch() as scratch:
+                return await self._build(identified, scratch, done)
+
+    def _tell_begin(self) -> None:
+        sink = self.context.sink
+        sink(UnitStarted(unit=self.unit.label, max_jobs=self.jobs.max_jobs))
         for text in self.unit.refused:
             warning = f"built although it is known not to work: {text}"
-            self.site.sink(Notice(text=warning, unit=self.unit.label))
+            sink(Notice(text=warning, unit=self.unit.label))
         problem = lock_problem(self.unit)
         if problem:
             raise LockError(
                 f"cannot be built: {problem}", hint=f"run: farm lock {self.unit.label}"
             )
-        staged = self.supplies.inputs(self.unit)
-        require_lockstep(self.unit, staged)
-        image, self.base = self.supplies.base(self.unit.base)
-        identified = self._identify(image)
-        with _locked(self.site, self.unit, self.cancelled):
-            done = find_result(self.site.place.out, self.unit.key, identified.identity)
-            if done and not self._again():
-                return self._unchanged(done)
-            return self._on_engine(identified, staged, done)
 
-    def _again(self) -> bool:
-        wanted = self.site.options.again is not Again.KEEP
-        return wanted and self.unit.label in self.site.requested
-
-    def _identify(self, image: str) -> Identified:
+    async def _identify(self) -> Identified:
+        base = known_base(self.unit.base, self.context.place.cache)
+        if base is None:
+            made = await self.context.prerequisites.base(self.unit.base, self.priority)
+            base = made.reference
         return identify(
             self.unit,
-            base=image,
-            needed=needed_wheels(self.unit, self.site.place.out),
-            templates=template_folders(self.site.place.project),
+            base=base,
+            needed=wheels_of(self.needed),
+            templates=self.context.templates,
             look=self.look,
         )
 
-    def _lay_out(self, identified: Identified, staged: dict[str, Path]) -> None:
-        context = context_folder(self.folder, identified)
-        context.mkdir(parents=True)
-        (self.folder / "Dockerfile").write_text(identified.dockerfile, encoding="utf-8")
-        write_context(context, identified.entries, staged)
+    def _again(self) -> bool:
+        return self.context.options.again_for(self.unit.label in self.context.requested)
 
-    def _unchanged(self, record: Record) -> Report:
-        folder = result_folder(self.site.place.out, self.unit.key)
-        checked = still_accepted(record, self.unit, folder)
-        if checked is not record:
+    async def _unchanged(self, done: Result) -> Result:
+        """A result that is there: looked at and tried anew where something else is expected."""
+        checked = await self._task(lambda: still_accepted(done.record, self.unit, done.folder))
+        if checked is not done.record:
             try:
-                tried = self._try(wheel_at(folder, record.wheels[0]))
+                tried = await self._try(wheel_at(done.folder, done.record.wheels[0]))
             except SmokeTestError as error:
-                stays = f"the wheel, built before, stays in {folder}"
+                stays = f"the wheel, built before, stays in {done.folder}"
                 error.hint = "; ".join(filter(None, (error.hint, stays)))
                 raise
-            self._keep_trial(folder)
-            write_record(folder, replace(checked, smoke_test=tried))
-        self._finish(Outcome.UNCHANGED, record.wheels, folder)
-        return Report(unit=self.unit.label, outcome=Outcome.UNCHANGED)
+            record = replace(checked, smoke_test=tried)
+            self._keep_trial(done.folder)
+            write_record(done.folder, record)
+            done = Result(record=record, folder=done.folder)
+        return await self._show(done)
 
-    def _on_engine(
-        self, identified: Identified, staged: dict[str, Path], done: Record | None
-    ) -> Report:
-        self._lay_out(identified, staged)
-        number = done.attempt if done else FIRST_ATTEMPT
-        if self._again() and self.site.options.again is Again.REBUILD:
-            number = int(time.time())
+    async def _build(self, identified: Identified, scratch: Path, done: Result | None) -> Ended:
+        prerequisites = self.context.prerequisites
+        staged = await prerequisites.inputs(self.unit, self.priority)
+        await self._task(lambda: require_lockstep(self.unit, staged))
+        base = await prerequisites.base(self.unit.base, self.priority)
+        number = self._number(done)
         with network_secrets(self.unit) as secrets:
             work = Work(
                 identified=identified,
-                endpoint=self.supplies.endpoint(),
+                engine=await prerequisites.engine(),
                 folder=self.folder,
+                scratch=scratch,
                 jobs=self.jobs,
                 secrets=secrets,
             )
-            attempt = self._attempt(work, number)
-        compile_log = self._logs(attempt)
+            await self._task(lambda: self._lay_out(work, staged))
+            attempt = await self.context.tasks.run(
+                lambda: self._attempt(work, number), self._demand(), priority=self.priority
+            )
+        return await self._after(work, attempt, base)
+
+    def _number(self, done: Result | None) -> int:
+        if self._again() and self.context.options.again is Again.REBUILD:
+            return int(time.time())
+        return done.record.attempt if done else FIRST_ATTEMPT
+
+    def _demand(self) -> dict[Resource, int]:
+        return {
+            Resource.ENGINE: 1,
+            Resource.CORES: self.jobs.cores,
+            Resource.MEMORY: self.jobs.memory_bytes,
+        }
+
+    def _lay_out(self, work: Work, staged: dict[str, Path]) -> None:
+        manifest = work.identified.manifest
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "Dockerfile").write_text(manifest.dockerfile, encoding="utf-8")
+        (self.folder / MANIFEST).write_text(manifest.text, encoding="utf-8")
+        work.context.mkdir(parents=True)
+        write_context(work.context, manifest.context, staged)
+
+    def _attempt(self, work: Work, number: int) -> Attempt:
+        witness = Witness(self.context.sink)
+        cancel = self.context.tasks.cancel
+        try:
+            return run_attempt(work, number, witness, cancel)
+        except FarmError:
+            with suppress(OSError):  # a full disk: what ended the attempt is what counts
+                salvage(work, witness, cancelled=cancel.is_set())
+            raise
+
+    async def _after(self, work: Work, attempt: Attempt, base: Base) -> Ended:
+        """What becomes of a build that ran to its end."""
+        compile_log = await self._task(lambda: self._logs(attempt))
+        record = partial(self._record, work, attempt, base)
         if self.look is not None and attempt.stopped:
-            return self._stop(identified, attempt)
+            return self._stop(attempt, record())
         if self.look is not None and attempt.compiled:
-            shutil.rmtree(attempt.exported, ignore_errors=True)
             raise never_built()
         try:
             if not attempt.compiled:
-                raise failure(attempt, compile_log or self.folder / "build.log")
-            return self._succeed(identified, attempt)
+                log = compile_log or self.folder / "build.log"
+                raise await self._task(lambda: failure(attempt, log))
+            result = await self._succeed(work, attempt, record)
+            return Ended(outcome=Outcome.BUILT, result=result)
         except CancelledError:
             raise
         except FarmError as error:
-            with suppress(OSError):  # a full disk: what ended the build is what counts
-                write_record(self.folder, self._record(identified, attempt, None, error))
+            with suppress(OSError, FarmError):  # a full disk: what ended the build is what counts
+                write_record(self.folder, record(error=error))
             raise
-
-    def _attempt(self, work: Work, number: int) -> Attempt:
-        witness = Witness(self.site.sink)
-        try:
-            return run_attempt(work, number, witness, self.cancelled)
-        except FarmError:
-            with suppress(OSError):  # a full disk: what ended the attempt is what counts
-                salvage(work, witness, cancelled=self.cancelled.is_set())
-            raise
-        finally:
-            shutil.rmtree(context_folder(self.folder, work.identified), ignore_errors=True)
 
     def _logs(self, attempt: Attempt) -> Path | None:
         """Move the step's own logs beside the build log, which gets its whole lines."""
@@ -238,141 +223,108 @@ class _Build:
         if not raw.exists():
             return None
         build_log = self.folder / "build.log"
-        whole = self.folder / "build.whole.log"
-        compose(build_log, timed, whole)
-        whole.replace(build_log)
+        compose(build_log, timed, build_log)
         timed.unlink()
-        return raw.rename(self.folder / "compile.log")
+        kept = self.folder / "compile.log"
+        shutil.move(raw, kept)
+        return kept
 
-    def _succeed(self, identified: Identified, attempt: Attempt) -> Report:
-        accepted = accept(
-            attempt.exported,
-            self.unit,
-            aside=self.folder / "rejected",
-            compilers=attempt.compilers,
+    async def _succeed(
+        self, work: Work, attempt: Attempt, record: Callable[..., Record]
+    ) -> Result:
+        accepted = await self.context.tasks.run(
+            lambda: accept(
+                attempt.exported,
+                self.unit,
+                aside=self.folder / "rejected",
+                compilers=attempt.compilers,
+            ),
+            {Resource.DISK: 1, Resource.CORES: 1},
+            priority=self.priority,
         )
-        wheel = accepted.wheel
         for text in accepted.warnings:
-            self.site.sink(Notice(text=text, unit=self.unit.label))
+            self.context.sink(Notice(text=text, unit=self.unit.label))
+        wheel = attempt.exported / accepted.wheel.filename
         try:
-            tried = self._try(wheel_at(attempt.exported, wheel))
+            tried = await self._try(wheel_at(attempt.exported, accepted.wheel))
         except SmokeTestError as error:
-            aside = put_aside(attempt.exported / wheel.filename, self.folder / "rejected")
+            aside = put_aside(wheel, self.folder / "rejected")
             error.hint = "; ".join(filter(None, (error.hint, aside)))
             raise
-        staging = self.folder / "result"
-        (staging / "logs").mkdir(parents=True)
-        (attempt.exported / wheel.filename).rename(staging / wheel.filename)
+        made = record(accepted=replace(accepted, tried=tried))
+        result = await self._task(lambda: self._keep(work, wheel, made))
+        return await self._show(result)
+
+    def _keep(self, work: Work, wheel: Path, record: Record) -> Result:
+        """Put wheel, record and all that tells of them into the store of results."""
+        made = work.scratch / "result"
+        (made / "logs").mkdir(parents=True)
+        wheel.rename(made / wheel.name)
         for name in ("build.log", "compile.log"):
             if (self.folder / name).exists():
-                shutil.copyfile(self.folder / name, staging / "logs" / name)
-        shutil.copyfile(self.folder / "Dockerfile", staging / "Dockerfile")
-        self._keep_trial(staging)
-        record = self._record(identified, attempt, replace(accepted, tried=tried), None)
-        write_record(staging, record)
+                shutil.copyfile(self.folder / name, made / "logs" / name)
+        for name in ("Dockerfile", MANIFEST):
+            shutil.copyfile(self.folder / name, made / name)
+        self._keep_trial(made)
+        write_record(made, record)
         write_record(self.folder, record)
-        folder = publish(staging, self.site.place.out, self.unit.key)
-        shutil.rmtree(attempt.exported, ignore_errors=True)
-        self._finish(Outcome.BUILT, (wheel,), folder)
-        return Report(unit=self.unit.label, outcome=Outcome.BUILT)
+        return self.context.results.keep(made, self.unit.key, work.identified.identity)
 
-    def _try(self, wheel: Wheel) -> dict[str, object]:
+    async def _try(self, wheel: Wheel) -> dict[str, object]:
         """Try the wheel in a clean container, where its recipe says how."""
         if self.unit.smoke_test is None and not self.unit.untried:
             text = "the wheel was not tried: its recipe has no smoke_test"
-            self.site.sink(Notice(text=text, unit=self.unit.label))
-        bench = Bench(
-            folder=self.folder,
-            supplies=self.supplies,
-            templates=template_folders(self.site.place.project),
-            sink=self.site.sink,
-            cancel=self.cancelled,
-        )
-        needed = needed_wheels(self.unit, self.site.place.out)
-        return try_wheel(self.unit, wheel, needed, bench)
+            self.context.sink(Notice(text=text, unit=self.unit.label))
+        with self.context.results.scratch() as scratch:
+            bed = SmokeTestBed(
+                folder=self.folder,
+                scratch=scratch,
+                prerequisites=self.context.prerequisites,
+                templates=self.context.templates,
+                sink=self.context.sink,
+                priority=self.priority,
+            )
+            return await try_wheel(self.unit, wheel, wheels_of(self.needed), bed)
 
     def _keep_trial(self, result: Path) -> None:
         """Keep how the wheel was tried beside it."""
-        for name, target in ((TRIAL_DOCKERFILE, result), (TRIAL_LOG, result / "logs")):
+        for name, target in ((TRIED_DOCKERFILE, result), (TRIED_LOG, result / "logs")):
             if (self.folder / name).exists():
                 shutil.copyfile(self.folder / name, target / name)
 
-    def _stop(self, identified: Identified, attempt: Attempt) -> Report:
-        """Keep what the build would have done in the run's folder; nothing is published."""
-        (attempt.exported / STEPS).replace(self.folder / STEPS)
-        shutil.rmtree(attempt.exported, ignore_errors=True)
-        write_record(self.folder, self._record(identified, attempt, None, None))
-        message, details = told(attempt.steps)
-        self.site.sink(
-            UnitFinished(
-                unit=self.unit.label,
-                outcome=Outcome.STOPPED,
-                seconds=time.time() - self.started,
-                log=str(self.folder / "build.log"),
-                step=COMPILE,
-                message=message,
-                details=details,
-            )
-        )
-        return Report(unit=self.unit.label, outcome=Outcome.STOPPED)
+    async def _show(self, result: Result) -> Result:
+        """Let ``out/`` show a result."""
+        results, out = self.context.results, self.context.place.out
+        return await self._task(lambda: results.show(result, out, self.unit.key))
 
-    def _finish(self, outcome: Outcome, wheels: tuple[WheelFile, ...], folder: Path) -> None:
-        self.site.sink(
-            UnitFinished(
-                unit=self.unit.label,
-                outcome=outcome,
-                seconds=time.time() - self.started,
-                wheels=tuple(str(folder / wheel.filename) for wheel in wheels),
-                log=str(folder / "logs" / "build.log"),
-            )
-        )
+    def _stop(self, attempt: Attempt, record: Record) -> Ended:
+        """Keep what the build would have done in the run's folder; nothing is kept besides."""
+        shutil.move(attempt.exported / STEPS, self.folder / STEPS)
+        write_record(self.folder, record)
+        message, details = told(attempt.steps)
+        return Ended(outcome=Outcome.STOPPED, message=message, details=details)
 
     def _record(
         self,
-        identified: Identified,
+        work: Work,
         attempt: Attempt,
-        accepted: Accepted | None,
-        error: FarmError | None,
+        base: Base,
+        *,
+        accepted: Accepted | None = None,
+        error: FarmError | None = None,
     ) -> Record:
         circumstances = Circumstances(
-            run=self.site.run.name,
-            engine=self.supplies.endpoint().name,
-            base=self.base,
+            run=self.context.run.name,
+            engine=work.engine.name,
+            base=base.about,
             jobs=self.jobs,
-            needs=needs_of(self.unit, self.site.place.out),
+            needs=tuple(
+                Input(name=each.record.unit, digest=each.identity) for each in self.needed
+            ),
             started_s=self.started,
         )
-        return record_of(identified, attempt, circumstances, accepted=accepted, error=error)
+        return record_of(work.identified, attempt, circumstances, accepted=accepted, error=error)
 
-
-class _locked:  # noqa: N801 - reads as a statement: with _locked(…)
-    """One farm at a time for one unit of one output folder; waiting can be cancelled."""
-
-    def __init__(self, site: Site, unit: Unit, cancel: threading.Event) -> None:
-        from filelock import FileLock
-
-        folder = site.place.out / ".farm" / "locks"
-        folder.mkdir(parents=True, exist_ok=True)
-        self.lock = FileLock(folder / f"{unit.key.folder.replace('/', '@')}.lock")
-        self.waiting = Notice(text="another farm builds it: waiting for its end", unit=unit.label)
-        self.sink = site.sink
-        self.cancel = cancel
-
-    def __enter__(self) -> None:
-        from filelock import Timeout
-
-        told = False
-        while True:
-            try:
-                self.lock.acquire(timeout=0.2)
-            except Timeout:
-                if self.cancel.is_set():
-                    raise CancelledError("cancelled while another farm builds it") from None
-                if not told:
-                    self.sink(self.waiting)
-                told = True
-            else:
-                return
-
-    def __exit__(self, *_: object) -> None:
-        self.lock.release()
+    async def _task(self, work: Callable[[], T]) -> T:
+        """A little work on the disk."""
+        return await self.context.tasks.run(work, {Resource.DISK: 1}, priority=self.priority)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Protocol
 from uuid import uuid4
 
 import pytest
+from farm.run.identify import identify, template_folders
+from farm.run.supplies import Supplies
 
 from farm.debian import archive, bases
 from farm.engine import images
@@ -22,11 +24,9 @@ from farm.plan.jobs import JobPlan
 from farm.plan.plan import Choice, make_plan
 from farm.plan.select import parse_selector
 from farm.run.attempt import Attempt, Work, context_folder, run_attempt
-from farm.run.context import write_context
-from farm.run.identify import identify, template_folders
+from farm.run.layout import write_context
 from farm.run.options import BuildOptions
 from farm.run.secrets import network_secrets
-from farm.run.supplies import Supplies
 
 if TYPE_CHECKING:
     from farm.engine.endpoint import Endpoint

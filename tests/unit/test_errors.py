@@ -45,7 +45,7 @@ def test_exit_codes_are_distinct_and_never_change() -> None:
 def test_every_cause_has_an_error_and_every_error_a_cause_of_its_own() -> None:
     codes = [found.code for found in CLASSES]
     assert len(codes) == len(set(codes))
-    assert set(ExitCode) - set(codes) == {ExitCode.OK, ExitCode.INTERNAL}
+    assert set(ExitCode) - set(codes) == {ExitCode.OK}
 
 
 def test_no_code_is_one_that_shells_use_for_themselves() -> None:

@@ -22,7 +22,7 @@ from farm.plan.resolve import lock_problem
 from farm.plan.select import parse_selector
 from farm.render.context import Wheel, context_entries
 from farm.render.dockerfile import base_reference, render
-from farm.render.smoke_test import Trial, render_trial, trial_entries
+from farm.render.smoke_test import SmokeTestBuild, render_smoke_test, smoke_test_entries
 
 if TYPE_CHECKING:
     from farm.model.unit import Unit
@@ -79,16 +79,16 @@ def test_the_golden_dockerfile_is_what_is_rendered(unit: Unit) -> None:
 def test_the_golden_smoke_test_is_what_is_rendered(unit: Unit) -> None:
     assert unit.smoke_test is not None
     wheel = Wheel(filename="tried-1.0-py3-none-any.whl", sha256="0" * 64, path=ROOT)
-    trial = Trial(
+    trial = SmokeTestBuild(
         unit=unit, smoke_test=unit.smoke_test, wheel=wheel, needed=(),
         clean="farm-base:clean", build=base_reference(unit),
     )  # fmt: skip
-    text = render_trial(trial, (ROOT / "dockerfiles",))
+    text = render_smoke_test(trial, (ROOT / "dockerfiles",))
     path = GOLDEN / golden_name(unit) / "Dockerfile.smoke-test"
     if os.environ.get("FARM_WRITE_GOLDENS"):
         path.write_text(text, encoding="utf-8")
     assert path.read_text(encoding="utf-8") == text, "renew it: make goldens"
-    mounted = {entry.target.split("/")[0] for entry in trial_entries(trial)}
+    mounted = {entry.target.split("/")[0] for entry in smoke_test_entries(trial)}
     assert mounted <= set(re.findall(r"source=([a-z]+)", text))
 
 

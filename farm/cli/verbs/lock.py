@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Annotated
 
 import typer
@@ -24,16 +23,15 @@ def lock(
     """Renew the locks of what is named, or of every recipe."""
     from farm.console.choose import make_view
     from farm.resolve.relock import relock
-    from farm.run.options import BuildOptions
-    from farm.run.supplies import Supplies
+    from farm.store.blobs import Store
 
     place = common.workplace_of(context, None)
     wanted = common.asked(selectors, variant, feature, python)
     plan = common.plan_of(place.project, wanted, default_all=True, preflight=False)
     common.prepare_cache(place.cache)
     with make_view("auto") as view:
-        supplies = Supplies(place.cache, BuildOptions(), view, threading.Event())
-        written = relock(plan.units, place.project, supplies.store, view, index=index)
+        store = Store(place.cache / "store")
+        written = relock(plan.units, place.project, store, view, index=index)
     for path in written:
         typer.echo(f"wrote {place.project.display(path)}")
     if not written:

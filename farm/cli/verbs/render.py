@@ -12,9 +12,8 @@ from farm.errors import UsageError
 
 if TYPE_CHECKING:
     from farm.model.unit import Unit
-    from farm.plan.plan import Plan
-    from farm.run.identify import Identified
     from farm.run.options import Workplace
+    from farm.run.settle import Identified, Settled
 
 
 def render(
@@ -30,31 +29,31 @@ def render(
     ] = None,
 ) -> None:
     """Print a unit's Dockerfile, or write it with its context."""
+    from farm.run.settle import settle
+
     place = common.workplace_of(context, None)
     wanted = common.asked(selectors, variant, feature, python)
     plan = common.plan_of(place.project, wanted, preflight=not no_preflight)
     units = [unit for unit in plan.units if unit.label in plan.requested]
+    settled = settle(plan, place)
     if output is None:
         for unit in units:
-            typer.echo(_identify(unit, plan, place).dockerfile, nl=False)
+            typer.echo(_identified(settled[unit.label], place).manifest.dockerfile, nl=False)
         return
     for unit in units:
-        _check_needs(unit, plan, place)
+        _check_needs(unit, settled)
         folder = output / unit.key.folder if len(units) > 1 else output
-        _write(_identify(unit, plan, place), folder, place)
+        _write(_identified(settled[unit.label], place), folder, place)
         typer.echo(str(folder))
 
 
-def _check_needs(unit: Unit, plan: Plan, place: Workplace) -> None:
+def _check_needs(unit: Unit, settled: dict[str, Settled]) -> None:
     """A context without the wheels that a unit needs would only fail to build.
 
     Raises:
         UsageError: one of them is not built yet.
     """
-    from farm.run.identify import standings
-
-    built = {each.unit.label for each in standings(plan, place) if each.result}
-    missing = [need.label for need in unit.needs if need.label not in built]
+    missing = [need.label for need in unit.needs if settled[need.label].result is None]
     if missing:
         raise UsageError(
             f"{unit.label} needs {', '.join(missing)}, which is not built yet",
@@ -62,19 +61,10 @@ def _check_needs(unit: Unit, plan: Plan, place: Workplace) -> None:
         )
 
 
-def _identify(unit: Unit, plan: Plan, place: Workplace) -> Identified:
-    from farm.render.dockerfile import base_reference
-    from farm.run.identify import identify, standings, template_folders
+def _identified(settled: Settled, place: Workplace) -> Identified:
+    from farm.run.settle import identify_without, template_folders
 
-    standing = next(s for s in standings(plan, place) if s.unit.label == unit.label)
-    if standing.identified:
-        return standing.identified
-    return identify(
-        unit,
-        base=base_reference(unit),
-        needed=(),
-        templates=template_folders(place.project),
-    )
+    return settled.identified or identify_without(settled.unit, template_folders(place.project))
 
 
 def _write(identified: Identified, folder: Path, place: Workplace) -> None:
@@ -83,19 +73,16 @@ def _write(identified: Identified, folder: Path, place: Workplace) -> None:
     Raises:
         UsageError: the folder holds something already.
     """
-    import threading
-
     from farm.console.choose import make_view
-    from farm.run.context import write_context
+    from farm.run.layout import write_context
     from farm.run.options import BuildOptions
-    from farm.run.supplies import Supplies
+    from farm.run.prerequisites import bring_inputs
 
     if folder.exists() and any(folder.iterdir()):
         raise UsageError(f"{folder} is not empty", hint="name a new folder")
     common.prepare_cache(place.cache)
     with make_view("auto") as view:
-        supplies = Supplies(place.cache, BuildOptions(), view, threading.Event())
-        staged = supplies.inputs(identified.unit)
+        staged = bring_inputs(identified.unit, place.cache, BuildOptions(), view)
     folder.mkdir(parents=True, exist_ok=True)
-    write_context(folder, identified.entries, staged, linked=False)
-    (folder / "Dockerfile").write_text(identified.dockerfile, encoding="utf-8")
+    write_context(folder, identified.manifest.context, staged, linked=False)
+    (folder / "Dockerfile").write_text(identified.manifest.dockerfile, encoding="utf-8")

@@ -18,8 +18,8 @@ from farm.load.project import Project, find_project
 from farm.model.unit import UnitKey
 from farm.plan.plan import Choice, make_plan
 from farm.plan.select import parse_selector
-from farm.run.identify import expectation, standings
 from farm.run.options import Workplace
+from farm.run.settle import expectation, settle
 from farm.run.unchanged import MOST_BYTES, Answer, Question, question, recall, remember
 from farm.store.record import Record, WheelFile, write_record
 from farm.store.results import result_folder
@@ -82,7 +82,7 @@ def built(project: Project, cache: Path) -> Path:
     """Put a result there as a build leaves it; returns its folder."""
     plan = make_plan(gather(project, ["demo"]), [parse_selector("demo")], Choice())
     place = Workplace(project=project, out=project.out, cache=cache)
-    [standing] = standings(plan, place)
+    [standing] = settle(plan, place).values()
     assert standing.identified is not None
     unit, content = standing.unit, b"wheel"
     folder = result_folder(project.out, unit.key)

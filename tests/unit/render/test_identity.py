@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -16,8 +18,8 @@ from farm.load.project import find_project, shipped_root
 from farm.model.unit import Lock, Pin, RootfsBase
 from farm.render import context
 from farm.render.context import Entry, Wheel, context_entries, requirements_text
-from farm.render.identity import identity
-from farm.run.identify import identify
+from farm.render.manifest import BaseReference, Manifest
+from farm.run.settle import identify
 from tests.support.projects import PATCH, SHA, planned, project_at, write_files
 
 if TYPE_CHECKING:
@@ -56,7 +58,8 @@ def unit_at(root: Path, files: dict[str, str] | None = None) -> Unit:
 
 
 def identity_of(unit: Unit, base: str = BASE, needed: tuple[Wheel, ...] = (NEEDED,)) -> str:
-    return identify(unit, base=base, needed=needed, templates=TEMPLATES).identity
+    reference = BaseReference(image=base, digest=f"sha256:{base}")
+    return identify(unit, base=reference, needed=needed, templates=TEMPLATES).identity
 
 
 @pytest.mark.parametrize(
@@ -236,8 +239,30 @@ def test_two_builds_share_an_identity_only_if_text_and_manifest_are_the_same(
     same = text == other_text and [(e.target, e.digest) for e in entries] == [
         (e.target, e.digest) for e in other_entries
     ]
-    assert (identity(text, entries) == identity(other_text, other_entries)) == same
-    assert identity(text, entries) == identity(text, entries)
+    first, other = made_of(text, entries), made_of(other_text, other_entries)
+    assert (first.identity == other.identity) == same
+    assert made_of(text, entries).text == first.text
+
+
+def made_of(text: str, entries: tuple[Entry, ...]) -> Manifest:
+    base = BaseReference(image="b", digest="d")
+    return Manifest(unit="u", base=base, dockerfile=text, context=entries)
+
+
+def test_the_manifest_is_a_file_whose_digest_is_the_identity(tmp_path: Path) -> None:
+    unit = unit_at(tmp_path)
+    reference = BaseReference(image=BASE, digest="sha256:x")
+    found = identify(unit, base=reference, needed=(NEEDED,), templates=TEMPLATES)
+    text = found.manifest.text
+    assert found.identity == hashlib.sha256(text.encode()).hexdigest()
+    told = json.loads(text)
+    assert told["unit"] == unit.label
+    assert told["base"] == {"image": BASE, "digest": "sha256:x"}
+    assert told["dockerfile"].startswith("# demo 1.0.0")
+    listed = {each["path"]: each["digest"] for each in told["context"]}
+    assert listed[f"wheels/{NEEDED.filename}"] == f"sha256:{SHA}"
+    assert "inside/step.py" in listed
+    assert {each["mode"] for each in told["context"]} == {"0444"}
 
 
 def test_requirements_are_one_wheel_a_line_each_with_its_hash(tmp_path: Path) -> None:

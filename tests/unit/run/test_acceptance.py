@@ -15,13 +15,15 @@ from farm.engine.rawjson import StepSummary
 from farm.errors import BuildError, CheckError, ExitCode
 from farm.load.project import shipped_root
 from farm.model.compiler import Compiler
-from farm.model.unit import Expected, UnitKey
+from farm.model.unit import Expected
 from farm.plan.jobs import JobPlan
+from farm.render.manifest import BaseReference
 from farm.run.acceptance import Accepted, accept
 from farm.run.attempt import Attempt
-from farm.run.identify import identify, wheels_of
-from farm.run.recording import Circumstances, needs_of, record_of
+from farm.run.recording import Circumstances, record_of
+from farm.run.settle import Identified, identify, wheels_of
 from farm.store.record import Input, WheelFile, read_record, write_record
+from farm.store.results import Result
 from tests.support.projects import DEMO, demo_unit
 
 if TYPE_CHECKING:
@@ -107,34 +109,37 @@ STEP = StepSummary(name="compile", seconds=3, cached=False)
 RESULT = BuildResult(exit_status=0, seconds=3, steps=(STEP,))
 WHEEL = WheelFile(filename="demo-1.0.0-py3-none-any.whl", sha256="cd", size_bytes=5)
 
+
+def identified_of(unit: Unit) -> Identified:
+    base = BaseReference(image="farm-base:x", digest="sha256:x")
+    templates = (shipped_root() / "dockerfiles",)
+    return identify(unit, base=base, needed=(), templates=templates)
+
+
 ACCEPTED = Accepted(wheel=WHEEL, warnings=(), contents={"glibc": "2.38"})
 
 
 def test_a_record_holds_what_a_build_was_made_of_and_is_read_back(
     unit: Unit, tmp_path: Path
 ) -> None:
-    identified = identify(
-        unit, base="farm-base:x", needed=(), templates=(shipped_root() / "dockerfiles",)
-    )
+    identified = identified_of(unit)
     attempt = Attempt(number=1, result=RESULT, exported=tmp_path, status={"exit_status": 0})
     record = record_of(identified, attempt, CIRCUMSTANCES, accepted=ACCEPTED, error=None)
     assert (record.unit, record.outcome, record.exit_code) == (unit.label, "built", 0)
     assert (record.identity, record.hermetic) == (identified.identity, True)
     assert (record.max_jobs, record.jobs) == (6, "MAX_JOBS=6 = …")
-    assert {item.name for item in record.inputs} == {e.target for e in identified.entries}
+    assert {item.name for item in record.inputs} == {e.target for e in identified.manifest.context}
     assert (record.wheels, record.steps[0].name) == ((WHEEL,), "compile")
     assert record.env == dict(unit.env)
     assert record.contents == {"glibc": "2.38"}
     write_record(tmp_path, record)
     assert read_record(tmp_path) == record
-    (found,) = wheels_of(record, tmp_path)
+    (found,) = wheels_of([Result(record=record, folder=tmp_path)])
     assert (found.filename, found.path) == (WHEEL.filename, tmp_path / WHEEL.filename)
 
 
 def test_a_failure_is_recorded_with_its_code_and_its_message(unit: Unit, tmp_path: Path) -> None:
-    identified = identify(
-        unit, base="farm-base:x", needed=(), templates=(shipped_root() / "dockerfiles",)
-    )
+    identified = identified_of(unit)
     attempt = Attempt(number=2, result=RESULT, exported=tmp_path)
     error = BuildError("a.c:3: error: no")
     record = record_of(identified, attempt, CIRCUMSTANCES, accepted=None, error=error)
@@ -144,21 +149,10 @@ def test_a_failure_is_recorded_with_its_code_and_its_message(unit: Unit, tmp_pat
 
 def test_packages_that_come_over_the_network_are_recorded_as_not_hermetic(tmp_path: Path) -> None:
     unit = demo_unit(tmp_path, DEMO.replace("plain", "fromimage"))
-    identified = identify(unit, base="x", needed=(), templates=(shipped_root() / "dockerfiles",))
+    identified = identified_of(unit)
     attempt = Attempt(number=1, result=RESULT, exported=tmp_path)
     record = record_of(identified, attempt, CIRCUMSTANCES, accepted=ACCEPTED, error=None)
     assert not record.hermetic
-
-
-def test_needs_are_recorded_by_the_identity_of_their_results(unit: Unit, tmp_path: Path) -> None:
-    here, gone = (UnitKey(package=name, version="1", variant="cpu") for name in ("here", "gone"))
-    identified = identify(unit, base="x", needed=(), templates=(shipped_root() / "dockerfiles",))
-    attempt = Attempt(number=1, result=RESULT, exported=tmp_path)
-    record = record_of(identified, attempt, CIRCUMSTANCES, accepted=ACCEPTED, error=None)
-    (tmp_path / here.folder).mkdir(parents=True)
-    write_record(tmp_path / here.folder, record)
-    found = needs_of(replace(unit, needs=(here, gone)), tmp_path)
-    assert found == (Input(name=here.label, digest=record.identity),)
 
 
 def test_a_wheel_of_another_compiler_than_the_pinned_one_is_refused(

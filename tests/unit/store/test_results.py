@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import os
 import shutil
 import subprocess
 from dataclasses import replace
@@ -13,16 +14,17 @@ import pytest
 
 from farm.errors import ExitCode, StorageError
 from farm.host.files import storage_error
+from farm.host.locks import holding
 from farm.model.unit import UnitKey
-from farm.store.record import NAME, Record, WheelFile, read_record, write_record
-from farm.store.results import find_result, publish, result_folder
+from farm.store.record import NAME, Record, WheelFile, write_record
+from farm.store.results import KEPT, STATE, Result, ResultStore, find_result, result_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
 KEY = UnitKey(package="demo", version="1.0", variant="cpu")
-IDENTITY = "ab" * 32
+IDENTITY, OTHER = "ab" * 32, "cd" * 32
 WHEEL = "demo-1.0-py3-none-any.whl"
 CONTENT = b"a wheel"
 
@@ -48,14 +50,28 @@ def staged(folder: Path, record: Record | None = None, content: bytes = CONTENT)
 
 
 @pytest.fixture
-def out(tmp_path: Path) -> Path:
+def store(tmp_path: Path) -> ResultStore:
+    return ResultStore(tmp_path / "cache/results")
+
+
+def kept(store: ResultStore, record: Record | None = None, content: bytes = CONTENT) -> Result:
+    """A result that was made and kept."""
+    record = record or record_of(content=content)
+    with store.scratch() as folder:
+        return store.keep(staged(folder / "made", record, content), KEY, record.identity)
+
+
+@pytest.fixture
+def out(tmp_path: Path, store: ResultStore) -> Path:
     """An output folder with one result."""
-    publish(staged(tmp_path / "run/result"), tmp_path / "out", KEY)
+    store.show(kept(store), tmp_path / "out", KEY)
     return tmp_path / "out"
 
 
 def test_a_whole_result_is_found_by_its_identity(out: Path) -> None:
-    assert find_result(out, KEY, IDENTITY) == record_of()
+    found = find_result(out, KEY, IDENTITY)
+    assert found is not None
+    assert found.record == record_of()
     assert result_folder(out, KEY) == out / "demo-1.0/cpu"
 
 
@@ -130,52 +146,125 @@ def test_one_of_two_wheels_is_not_a_result(out: Path) -> None:
     assert find_result(out, KEY, IDENTITY) is None
 
 
-def test_a_new_result_takes_the_place_of_the_old_one_whole(out: Path, tmp_path: Path) -> None:
+def test_what_is_kept_is_found_by_key_and_identity_alone(store: ResultStore) -> None:
+    assert kept(store).record == record_of()
+    assert store.find(KEY, IDENTITY)
+    assert store.find(KEY, OTHER) is None
+    assert store.find(UnitKey(package="demo", version="1.0", variant="cuda"), IDENTITY) is None
+
+
+def test_two_projects_show_one_result_and_harm_to_one_harms_no_other(
+    store: ResultStore, tmp_path: Path
+) -> None:
+    result = kept(store)
+    views = [store.show(result, tmp_path / name, KEY).folder for name in ("a", "b")]
+    (views[0] / WHEEL).write_bytes(b"harmed")
+    assert find_result(tmp_path / "a", KEY, IDENTITY) is None
+    assert find_result(tmp_path / "b", KEY, IDENTITY)
+    assert store.find(KEY, IDENTITY)
+    store.show(result, tmp_path / "a", KEY)
+    assert find_result(tmp_path / "a", KEY, IDENTITY)
+
+
+def test_a_new_result_takes_the_place_of_the_old_one_whole(
+    out: Path, store: ResultStore, tmp_path: Path
+) -> None:
     (result_folder(out, KEY) / "left-over").write_text("of before")
-    record = record_of(identity="cd" * 32, content=b"new")
-    target = publish(staged(tmp_path / "run2/result", record, b"new"), out, KEY)
-    assert find_result(out, KEY, "cd" * 32) == record
+    record = record_of(identity=OTHER, content=b"new")
+    shown = store.show(kept(store, record, b"new"), out, KEY)
+    assert find_result(out, KEY, OTHER) == Result(record=record, folder=shown.folder)
     assert find_result(out, KEY, IDENTITY) is None
-    assert sorted(path.name for path in target.iterdir()) == [WHEEL, "logs", NAME]
-    assert list((tmp_path / "run2").iterdir()) == []
+    assert sorted(path.name for path in shown.folder.iterdir()) == [WHEEL, "logs", NAME]
+    assert not list((out / STATE).glob("view-*"))
+    assert not list(store.root.glob(".new-*"))
 
 
-def test_siblings_stay(out: Path, tmp_path: Path) -> None:
+def test_going_back_to_an_earlier_identity_needs_no_build(out: Path, store: ResultStore) -> None:
+    store.show(kept(store, record_of(identity=OTHER, content=b"new"), b"new"), out, KEY)
+    earlier = store.find(KEY, IDENTITY)
+    assert earlier is not None
+    store.show(earlier, out, KEY)
+    assert find_result(out, KEY, IDENTITY)
+
+
+def test_what_only_a_view_still_holds_is_kept_before_it_is_replaced(
+    out: Path, store: ResultStore
+) -> None:
+    shutil.rmtree(store.root)
+    store.show(kept(store, record_of(identity=OTHER, content=b"new"), b"new"), out, KEY)
+    assert store.find(KEY, IDENTITY)
+
+
+def test_what_a_view_holds_no_more_whole_is_not_kept(out: Path, store: ResultStore) -> None:
+    shutil.rmtree(store.root)
+    _cut(result_folder(out, KEY) / WHEEL)
+    store.show(kept(store, record_of(identity=OTHER, content=b"new"), b"new"), out, KEY)
+    assert not store.folder(KEY, IDENTITY).exists()
+
+
+def test_of_many_results_of_a_unit_those_used_last_stay(store: ResultStore) -> None:
+    names = [f"{n:02d}" * 32 for n in range(KEPT + 2)]
+    for number, name in enumerate(names):
+        folder = kept(store, record_of(identity=name)).folder
+        os.utime(folder, (number, number))
+    left = {path.name for path in store.folder(KEY, "x").parent.iterdir() if path.is_dir()}
+    assert left == set(names[-KEPT:])
+
+
+def test_a_result_that_is_being_used_is_not_pruned(store: ResultStore) -> None:
+    first = kept(store).folder
+    os.utime(first, (0, 0))
+    with holding(store.lock(KEY, IDENTITY)):
+        for number in range(KEPT + 1):
+            kept(store, record_of(identity=f"{number:02d}" * 32))
+    assert first.is_dir()
+
+
+def test_siblings_stay(out: Path, store: ResultStore) -> None:
     other = UnitKey(package="demo", version="1.0", variant="cuda")
-    publish(staged(tmp_path / "run2/result", record_of(other)), out, other)
+    with store.scratch() as folder:
+        made = staged(folder / "made", record_of(other))
+        store.show(store.keep(made, other, IDENTITY), out, other)
     assert find_result(out, KEY, IDENTITY)
     assert find_result(out, other, IDENTITY)
 
 
 @pytest.mark.parametrize("killed", [0, 1, 2])
 def test_killed_at_any_point_the_old_the_new_or_none_is_served(
-    out: Path, tmp_path: Path, killed: int
+    out: Path, store: ResultStore, killed: int
 ) -> None:
-    """What `publish` does, one rename after the other, ended after ``killed`` of them."""
-    new = record_of(identity="cd" * 32, content=b"new")
-    staging, target = staged(tmp_path / "run2/result", new, b"new"), result_folder(out, KEY)
-    renames = [(target, tmp_path / "run2/result.old"), (staging, target)]
+    """What showing does, one rename after the other, ended after ``killed`` of them."""
+    new = record_of(identity=OTHER, content=b"new")
+    result = kept(store, new, b"new")
+    made = out / STATE / "view-x"
+    shutil.copytree(result.folder, made)
+    target = result_folder(out, KEY)
+    renames = [(target, made.with_name("view-x.old")), (made, target)]
     for old_name, new_name in renames[:killed]:
         old_name.rename(new_name)
-    served = [find_result(out, KEY, identity) for identity in (IDENTITY, "cd" * 32)]
-    assert served == [[record_of(), None], [None, None], [None, new]][killed]
-    again = staged(tmp_path / "run3/result", new, b"new")
-    publish(again, out, KEY)
-    assert find_result(out, KEY, "cd" * 32) == new
+    served = [bool(find_result(out, KEY, identity)) for identity in (IDENTITY, OTHER)]
+    assert served == [[True, False], [False, False], [False, True]][killed]
+    store.show(result, out, KEY)
+    assert find_result(out, KEY, OTHER)
+    assert store.find(KEY, IDENTITY)
 
 
-def test_what_cannot_be_published_leaves_the_old_result(out: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_kept_leaves_nothing(store: ResultStore, tmp_path: Path) -> None:
+    place = store.folder(KEY, IDENTITY).parent
+    place.parent.mkdir(parents=True)
+    place.write_text("a file in the way")
+    made = staged(tmp_path / "made")
     with pytest.raises(StorageError, match="cannot write"):
-        publish(tmp_path / "nothing", out, KEY)
-    assert find_result(out, KEY, IDENTITY)
+        store.keep(made, KEY, IDENTITY)
+    assert (made / WHEEL).exists()
 
 
-def test_a_file_in_the_way_is_a_storage_error(tmp_path: Path) -> None:
+def test_a_file_in_the_way_is_a_storage_error(store: ResultStore, tmp_path: Path) -> None:
     (tmp_path / "out").write_text("")
     with pytest.raises(StorageError) as caught:
-        publish(staged(tmp_path / "run/result"), tmp_path / "out", KEY)
+        store.show(kept(store), tmp_path / "out", KEY)
     assert caught.value.code is ExitCode.STORAGE
-    assert read_record(tmp_path / "run/result") == record_of()
+    assert store.find(KEY, IDENTITY)
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
@@ -197,14 +286,16 @@ def tiny(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(folder)], check=True)
 
 
-def test_a_disk_that_is_really_full_serves_what_was_there_before(tiny: Path) -> None:
-    publish(staged(tiny / "run/result"), tiny, KEY)
-    new = record_of(identity="cd" * 32)
-    staging = staged(tiny / "run2/result", new)
+def test_a_disk_that_is_really_full_serves_what_was_there_before(
+    store: ResultStore, tiny: Path
+) -> None:
+    store.show(kept(store), tiny, KEY)
+    new = kept(store, record_of(identity=OTHER, content=b"new"), b"new")
     with pytest.raises(OSError, match="No space left"):
         (tiny / "ballast").write_bytes(b"\0" * 2**17)
-    with pytest.raises(StorageError, match="cannot write"):
-        write_record(staging, new)
-    assert find_result(tiny, KEY, IDENTITY) == record_of()
-    publish(staging, tiny, KEY)  # needs no room: it only renames
-    assert find_result(tiny, KEY, "cd" * 32) == new
+    with pytest.raises(StorageError, match="no space left"):
+        store.show(new, tiny, KEY)
+    assert find_result(tiny, KEY, IDENTITY)
+    (tiny / "ballast").unlink()
+    store.show(new, tiny, KEY)
+    assert find_result(tiny, KEY, OTHER)

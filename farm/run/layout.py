@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from farm.errors import IntegrityError
 from farm.host.files import sha256_of, storage_error
+from farm.render.manifest import MODE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,6 +40,8 @@ def write_context(
             target = folder / entry.target
             target.parent.mkdir(parents=True, exist_ok=True)
             _write(entry, target, staged, linked=linked)
+            if target.exists():
+                target.chmod(MODE)
     except OSError as error:
         raise storage_error(error, folder) from error
 

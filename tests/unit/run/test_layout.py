@@ -10,7 +10,7 @@ import pytest
 
 from farm.errors import ExitCode, IntegrityError, StorageError
 from farm.render.context import Entry
-from farm.run.context import write_context
+from farm.run.layout import write_context
 
 
 def digest(data: bytes) -> str:
