@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from farm.errors import Place, Problem, RecipeError, UsageError
 from farm.load.crates import lock_parts, parse_crates
 from farm.load.locks import parse_lock
-from farm.load.nearest import perhaps
+from farm.load.nearest import advise, perhaps
 from farm.load.patches import read_patch
 from farm.load.places import dotted
 from farm.load.trees import tree_digest
@@ -135,8 +135,15 @@ class _Reader:
         self.library = Library()
         self.problems: list[Problem] = []
         self._seen: set[tuple[str, ...]] = set()
+        self._waiting: list[str] = []
 
     def recipe(self, name: str) -> None:
+        """Read a recipe and all that it leads to, however long the chain of needs is."""
+        self._waiting.append(name)
+        while self._waiting:
+            self._recipe(self._waiting.pop())
+
+    def _recipe(self, name: str) -> None:
         read = self.read(Recipe, "recipes", name)
         if read is None:
             return
@@ -185,7 +192,7 @@ class _Reader:
         if self.project.find("recipes", "toolchains", f"{name}.yaml") is None:
             known = self.project.names("recipes", "toolchains")
             where = ("variants", variant, "toolchain")
-            hint = perhaps(name, known) or f"known: {', '.join(known)}"
+            hint = advise(name, known, "known:")
             self._add(loaded.place(*where), ".".join(where), f"unknown toolchain {name!r}", hint)
             return
         read = self.read(Toolchain, "recipes", "toolchains", name)
@@ -200,7 +207,7 @@ class _Reader:
             self.library.bases[toolchain.base] = base[0]
         elif self.project.find("recipes", "bases", f"{toolchain.base}.yaml") is None:
             known = self.project.names("recipes", "bases")
-            hint = perhaps(toolchain.base, known) or f"known: {', '.join(known)}"
+            hint = advise(toolchain.base, known, "known:")
             what = f"unknown base {toolchain.base!r}"
             self._add(document.place(("base",)), "base", what, hint)
 
@@ -268,7 +275,7 @@ class _Reader:
                 what = f"needs the unknown recipe {need.package!r}"
                 self._add(loaded.place(*where), dotted(where), what, perhaps(need.package, known))
                 continue
-            self.recipe(need.package)
+            self._waiting.append(need.package)
 
     def _locks(self, package: str) -> None:
         folders = self.project.find_all("recipes", "locks", package)

@@ -35,6 +35,12 @@ def perhaps(name: str, candidates: Iterable[str]) -> str:
     return f"perhaps you meant {found!r}" if found is not None else ""
 
 
+def advise(name: str, known: Iterable[str], otherwise: str) -> str:
+    """What `perhaps` says, or else all that is known: ``it has 2, 1`` (``none`` if nothing is)."""
+    known = tuple(known)
+    return perhaps(name, known) or f"{otherwise} {', '.join(known) or 'none'}"
+
+
 def _plain(name: str) -> str:
     return name.casefold().replace("-", "_").replace(".", "_")
 

@@ -8,6 +8,7 @@ are joined in that order, single values are overridden.
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Literal
 
 from pydantic import Field, model_validator
 
@@ -19,6 +20,7 @@ from farm.model.strict import (
     DpkgPath,
     EnvName,
     EnvText,
+    FeatureChoice,
     FeatureName,
     FileName,
     IsaPattern,
@@ -91,6 +93,20 @@ class Need(Strict):
     """Its version, exactly."""
     variant: VariantName
     """Its variant."""
+    archs: tuple[ArchName, ...] | Literal["same"] = ()
+    """Architectures of its wheel; ``same`` for those of the unit that needs it.
+
+    The variant's own if left out. They must hold those of the unit that needs it, if both
+    have device code of one accelerator.
+    """
+    features: tuple[FeatureChoice, ...] = ()
+    """Its features to switch on, or off (``~rust``), besides the recipe's defaults."""
+    python: PythonVersion | Literal["same"] | None = None
+    """Its Python; ``same`` for that of the unit that needs it.
+
+    The variant's own if left out. It must be that of the unit that needs it, unless the
+    needed wheel's expected tag is for every Python (``py3-none-any``) or for abi3.
+    """
     reason: str = ""
     """Why it is not simply taken from the package index."""
 
@@ -300,7 +316,7 @@ class Recipe(Layer):
     """One line about it."""
     homepage: str = ""
     """Where it lives."""
-    python: tuple[PythonVersion, ...] = ("3.13",)
+    python: tuple[PythonVersion, ...] = Field(default=("3.13",), min_length=1)
     """Pythons to build for; the default is the one that a variant's base has, or the first."""
     target: Target | None = None
     """The variable by which the package chooses its device, if it has one."""

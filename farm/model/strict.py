@@ -72,6 +72,9 @@ VersionText = _pattern(
 )
 VariantName = _pattern(r"[a-z][a-z0-9_]{0,31}", "a variant name ([a-z][a-z0-9_]*)")
 FeatureName = VariantName
+FeatureChoice = _pattern(
+    r"~?[a-z][a-z0-9_]{0,31}", "a feature's name, with '~' before it to switch it off"
+)
 PartName = _pattern(r"[a-z][a-z0-9_]{0,31}", "the name of a part ([a-z][a-z0-9_]*)")
 ToolchainName = _pattern(r"[a-z][a-z0-9._-]{0,63}", "a toolchain or base name")
 SourceName = _pattern(r"[a-z][a-z0-9_-]{0,63}", "a source name ([a-z][a-z0-9_-]*)")

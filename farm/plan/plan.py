@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from farm.errors import PlanError, Problem, RecipeError, UsageError
-from farm.load.nearest import perhaps
+from farm.load.nearest import advise
 from farm.plan.resolve import Resolver
 from farm.plan.select import Selector, VariantChoice, parse_variant
 from farm.plan.toolchains import Toolchains
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from farm.load.library import Library, LoadedRecipe
-    from farm.model.unit import Unit
+    from farm.model.unit import Unit, UnitKey
     from farm.plan.preflight import Refusal
 
 
@@ -89,17 +89,21 @@ class _Planner:
             if unit is not None:
                 yield unit
 
-    def _resolve(self, loaded: LoadedRecipe, version: str, parsed: VariantChoice) -> Unit | None:
-        unit = self._resolver(loaded, version).unit(parsed)
-        if unit is None or unit.label in self.units:
-            return unit
-        self.units[unit.label] = unit
-        for need in unit.needs:
-            if need.label not in self.units:
-                self._resolve(
-                    self.library.recipes[need.package], need.version, parse_variant(need.variant)
-                )
-        return unit
+    def _resolve(self, loaded: LoadedRecipe, version: str, choice: VariantChoice) -> Unit | None:
+        """One unit, with all that it needs added to ``units``."""
+        asked = self._resolver(loaded, version).unit(choice)
+        waiting = [asked] if asked else []
+        while waiting:
+            unit = waiting.pop()
+            if unit.label in self.units:
+                continue
+            self.units[unit.label] = unit
+            for need in unit.needs:
+                if need.label not in self.units:
+                    resolver = self._resolver(self.library.recipes[need.package], need.version)
+                    needed = resolver.unit(parse_variant(need.variant))
+                    waiting += [needed] if needed else []
+        return asked
 
     def _resolver(self, loaded: LoadedRecipe, version: str) -> Resolver:
         key = (loaded.recipe.package, version)
@@ -126,25 +130,29 @@ class _Planner:
         Raises:
             PlanError: a circle, with its path.
         """
-        order: list[Unit] = []
-        done: set[str] = set()
-        for label in self.units:
-            self._visit(label, (), order, done)
-        return order
+        order: dict[str, Unit] = {}
+        for root in self.units:
+            # What leads from the root to where we are, each with the needs still to be visited.
+            trail: dict[str, Iterator[UnitKey]] = {}
+            label: str | None = None if root in order else root
+            while label or trail:
+                if label:
+                    trail[label] = iter(self.units[label].needs)
+                here, rest = next(reversed(trail.items()))
+                label = next((need.label for need in rest if need.label not in order), None)
+                if label in trail:
+                    raise _circle([*trail, label])
+                if label is None:
+                    order[here] = self.units[here]
+                    del trail[here]
+        return list(order.values())
 
-    def _visit(
-        self, label: str, trail: tuple[str, ...], order: list[Unit], done: set[str]
-    ) -> None:
-        if label in trail:
-            circle = " → ".join([*trail[trail.index(label) :], label])
-            what = f"these units need each other in a circle: {circle}"
-            raise PlanError([Problem(what=what, hint="one of them must come from elsewhere")])
-        if label in done:
-            return
-        for need in self.units[label].needs:
-            self._visit(need.label, (*trail, label), order, done)
-        done.add(label)
-        order.append(self.units[label])
+
+def _circle(trail: list[str]) -> PlanError:
+    """The error for a trail that ends where it once was."""
+    circle = " → ".join(trail[trail.index(trail[-1]) :])
+    what = f"these units need each other in a circle: {circle}"
+    return PlanError([Problem(what=what, hint="one of them must come from elsewhere")])
 
 
 def _with(parsed: VariantChoice, choice: Choice) -> VariantChoice:
@@ -159,8 +167,8 @@ def _with(parsed: VariantChoice, choice: Choice) -> VariantChoice:
 
 def _known(kind: str, name: str, loaded: LoadedRecipe, known: tuple[str, ...]) -> None:
     if name not in known:
-        hint = perhaps(name, known) or f"it has {', '.join(known)}"
-        raise UsageError(f"{loaded.recipe.package} has no {kind} {name[:80]!r}", hint=hint)
+        what = f"{loaded.recipe.package} has no {kind} {name[:80]!r}"
+        raise UsageError(what, hint=advise(name, known, "it has"))
 
 
 def _known_feature(name: str, loaded: LoadedRecipe) -> None:

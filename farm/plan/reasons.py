@@ -96,7 +96,12 @@ def _change_reasons(layer: Layer, prefix: str) -> Iterator[Reason]:
         value = f"{edit.file}: {edit.replace!r} → {edit.by!r}"
         yield Reason(setting=f"{prefix}edits", value=value, reason=edit.reason, verified="")
     for need in layer.needs:
-        value = f"{need.package}@{need.version}:{need.variant}"
+        chosen = {"archs": need.archs, "features": need.features, "python": need.python}
+        value = f"{need.package}@{need.version}:{need.variant}" + "".join(
+            f", {name} {each if isinstance(each, str) else ' '.join(each)}"
+            for name, each in chosen.items()
+            if each
+        )
         yield Reason(setting=f"{prefix}needs", value=value, reason=need.reason, verified="")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, cast
 
 from farm.load.places import dotted
 from farm.plan import settings
@@ -12,22 +12,9 @@ from farm.plan.preflight import Combination, lock_refusals, refusals
 if TYPE_CHECKING:
     from farm.load.library import Catalogue, LoadedRecipe
     from farm.model.strict import Reasoned
-    from farm.model.toolchain import Base, Toolchain
     from farm.model.unit import Unit
     from farm.plan.preflight import Refusal
-
-
-class Scope(Protocol):
-    """What one unit is resolved from."""
-
-    @property
-    def variant(self) -> str: ...  # noqa: D102
-    @property
-    def toolchain(self) -> Toolchain: ...  # noqa: D102
-    @property
-    def base(self) -> Base: ...  # noqa: D102
-    @property
-    def layers(self) -> tuple[settings.PlacedLayer, ...]: ...  # noqa: D102
+    from farm.plan.scope import Scope
 
 
 def refuse(

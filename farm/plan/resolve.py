@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from farm.errors import Problem
 from farm.load.locks import inputs_digest
-from farm.load.nearest import perhaps
+from farm.load.nearest import advise, perhaps
 from farm.load.places import dotted
 from farm.model.strict import parse_size
-from farm.model.unit import Expected, LockInputs, TextEdit, Unit, UnitKey
+from farm.model.unit import Expected, LockInputs, TextEdit, Unit
 from farm.plan import crates, settings
 from farm.plan.environment import Environment, placeholders
 from farm.plan.lockstep import lockstep_pins
+from farm.plan.needs import Needs
 from farm.plan.reasons import about, layer_reasons, target_reasons, version_reasons
 from farm.plan.refuse import refuse
-from farm.plan.select import VariantChoice, variant_label, whole_archs
+from farm.plan.scope import key_of, scope_of
 from farm.plan.smoke_test import with_smoke_test
 from farm.plan.sources import main_source, resolve_source
 from farm.plan.toolchains import toolkit_parts
@@ -26,29 +27,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from farm.load.library import Library, LoadedRecipe
-    from farm.model.recipe import Edit, Need, Patch
+    from farm.model.recipe import Edit, Patch
     from farm.model.source import StagedSource
     from farm.model.strict import Reasoned
-    from farm.model.toolchain import Base, Toolchain
-    from farm.model.unit import PatchFile, Reason, SmokeTest, Source
+    from farm.model.unit import PatchFile, Reason, SmokeTest, Source, UnitKey
     from farm.plan.preflight import Refusal
+    from farm.plan.scope import Scope
+    from farm.plan.select import VariantChoice
     from farm.plan.toolchains import Toolchains
 
 ANYTHING = Expected(extensions=None, tag=None)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Scope:
-    """What one unit is resolved from."""
-
-    variant: str
-    toolchain: Toolchain
-    base: Base
-    archs: tuple[str, ...]
-    narrowed: bool
-    features: dict[str, bool]
-    python: str
-    layers: tuple[settings.PlacedLayer, ...]
 
 
 class Resolver:
@@ -73,7 +61,7 @@ class Resolver:
     def unit(self, choice: VariantChoice) -> Unit | None:
         """The unit that a variant's name means, or None after adding to ``problems``."""
         before = len(self.problems)
-        scope = self._scope(choice)
+        scope = scope_of(self.library, self.recipe, self.version, choice)
         self._check_archs(scope)
         self._check_python(scope)
         self._check_parts(scope)
@@ -87,27 +75,11 @@ class Resolver:
             return None
         return replace(unit, refused=tuple(map(str, refused))) if refused else unit
 
-    def _scope(self, choice: VariantChoice) -> _Scope:
-        variant = self.recipe.variants[choice.name]
-        toolchain = self.library.toolchains[variant.toolchain]
-        features = {name: f.default for name, f in self.recipe.features.items()}
-        features |= dict(choice.features)
-        return _Scope(
-            variant=choice.name,
-            toolchain=toolchain,
-            base=self.library.bases[toolchain.base],
-            archs=_in_order(whole_archs(choice.archs, toolchain.archs), variant.archs),
-            narrowed=bool(choice.archs),
-            features=features,
-            python=choice.python or self._default_python(choice.name),
-            layers=settings.layers_of(self.recipe, self.version, choice.name, features),
-        )
-
-    def _assemble(self, scope: _Scope) -> Unit:
-        key = self._key(scope)
+    def _assemble(self, scope: Scope) -> Unit:
+        key = key_of(self.recipe, self.version, scope)
         layers, toolchain = scope.layers, scope.toolchain
         sources = tuple(self._sources(layers))
-        needs = tuple(dict.fromkeys(self._needs(layers)))
+        needs = Needs(library=self.library, scope=scope, tell=self._problem).keys()
         name, parts = toolchain.toolchain, self.recipe.variants[scope.variant].toolkit_parts
         holder = partial(self._target, sources=sources)
         stem = lock_stem(scope.variant, scope.features, scope.python)
@@ -147,7 +119,7 @@ class Resolver:
             about=tuple(about(self.recipe, scope.variant, scope.toolchain, scope.base)),
         )
 
-    def _reasons(self, scope: _Scope) -> tuple[Reason, ...]:
+    def _reasons(self, scope: Scope) -> tuple[Reason, ...]:
         """Every setting that can carry a reason, with the reason or an empty one."""
         found = [*self.toolchains.reasons(scope.toolchain.toolchain)]
         known = self._layer_reasons  # most layers are those of other variants too
@@ -160,31 +132,13 @@ class Resolver:
             found += target_reasons(self.recipe.target)
         return tuple(found)
 
-    def _default_python(self, variant: str) -> str:
-        """The one of the variant's base if the recipe lists it, else the recipe's first."""
-        toolchain = self.library.toolchains[self.recipe.variants[variant].toolchain]
-        own = self.library.bases[toolchain.base].python
-        return str(own if own in self.recipe.python else self.recipe.python[0])
-
     def _problem(self, path: settings.Path, what: str, hint: str = "") -> None:
         where = dotted(path)
         self.problems.append(
             Problem(place=self.loaded.place(*path), where=where, what=what, hint=hint)
         )
 
-    def _key(self, scope: _Scope) -> UnitKey:
-        own = self.recipe.variants[scope.variant].archs
-        defaults = {name: f.default for name, f in self.recipe.features.items()}
-        changed = tuple((n, on) for n, on in scope.features.items() if defaults.get(n) != on)
-        label = variant_label(
-            scope.variant,
-            archs=None if set(scope.archs) == set(own) else scope.archs,
-            features=changed,
-            python=None if scope.python == self._default_python(scope.variant) else scope.python,
-        )
-        return UnitKey(package=self.recipe.package, version=self.version, variant=label)
-
-    def _check_archs(self, scope: _Scope) -> None:
+    def _check_archs(self, scope: Scope) -> None:
         path: settings.Path = ("variants", scope.variant, "archs")
         known, name = scope.toolchain.archs, scope.toolchain.toolchain
         if known and not scope.archs:
@@ -193,13 +147,13 @@ class Resolver:
             if arch not in known:
                 if known and self.library.catalogue.knowing(arch):
                     continue  # no slip: preflight tells who knows it
-                hint = perhaps(arch, known) or f"known to {name}: {', '.join(known) or 'none'}"
+                hint = advise(arch, known, f"known to {name}:")
                 where = path if scope.narrowed else (*path, index)
                 self._problem(where, f"unknown architecture {arch!r}", hint)
             elif scope.archs.index(arch) != index:
                 self._problem(path, f"{arch!r} is asked for twice")
 
-    def _check_python(self, scope: _Scope) -> None:
+    def _check_python(self, scope: Scope) -> None:
         if scope.python != scope.base.python:
             what = (
                 f"Python {scope.python} is asked for, but base {scope.base.base} of toolchain "
@@ -210,7 +164,7 @@ class Resolver:
             listed = ", ".join(self.recipe.python)
             self._problem(("python",), f"Python {scope.python} is not listed", f"it has {listed}")
 
-    def _check_parts(self, scope: _Scope) -> None:
+    def _check_parts(self, scope: Scope) -> None:
         parts = self.recipe.variants[scope.variant].toolkit_parts
         known, name = (
             sorted(toolkit_parts(scope.toolchain)) if parts else [],
@@ -219,10 +173,10 @@ class Resolver:
         for index, part in enumerate(parts):
             if part not in known:
                 path: settings.Path = ("variants", scope.variant, "toolkit_parts", index)
-                hint = perhaps(part, known) or f"{name} has {', '.join(known) or 'none'}"
+                hint = advise(part, known, f"{name} has")
                 self._problem(path, f"unknown part {part!r} of the toolkit", hint)
 
-    def _check_components(self, scope: _Scope) -> None:
+    def _check_components(self, scope: Scope) -> None:
         toolchain, base = scope.toolchain, scope.base
         if toolchain.components and base.image:
             what = (
@@ -240,19 +194,6 @@ class Resolver:
                 what = "a staged source cannot have the package's own name"
                 self._problem(path, what, "the package's own source is the one of its version")
             yield resolve_source(name, staged.source, self.library)
-
-    def _needs(self, layers: tuple[settings.PlacedLayer, ...]) -> Iterator[UnitKey]:
-        for path, item in settings.joined(layers, "needs"):
-            need = cast("Need", item)
-            target = self.library.recipes[need.package].recipe
-            if need.version not in target.versions:
-                hint = perhaps(need.version, tuple(target.versions))
-                self._problem(path, f"{need.package} has no version {need.version!r}", hint)
-            elif need.variant not in target.variants:
-                hint = perhaps(need.variant, tuple(target.variants))
-                self._problem(path, f"{need.package} has no variant {need.variant!r}", hint)
-            else:
-                yield UnitKey(package=need.package, version=need.version, variant=need.variant)
 
     def _patches(
         self, layers: tuple[settings.PlacedLayer, ...], sources: tuple[Source, ...]
@@ -284,7 +225,7 @@ class Resolver:
             self._problem(path, f"no staged source is called {name!r}", perhaps(name, known))
         return name
 
-    def _env(self, scope: _Scope, sources: tuple[Source, ...]) -> tuple[tuple[str, str], ...]:
+    def _env(self, scope: Scope, sources: tuple[Source, ...]) -> tuple[tuple[str, str], ...]:
         return Environment(
             recipe=self.recipe,
             variant=scope.variant,
@@ -293,11 +234,6 @@ class Resolver:
             values=placeholders(scope.toolchain, scope.archs, sources),
             tell=self._problem,
         ).variables()
-
-
-def _in_order(asked: tuple[str, ...], own: tuple[str, ...]) -> tuple[str, ...]:
-    """Architectures in one order, however they were asked for: one label, one identity."""
-    return own if not asked or sorted(asked) == sorted(own) else tuple(sorted(asked))
 
 
 def lock_stem(variant: str, features: dict[str, bool], python: str) -> str:
@@ -325,7 +261,7 @@ def _smoke_test_problem(test: SmokeTest) -> str:
 
 
 def _lock_inputs(
-    scope: _Scope, main: Source, needs: tuple[UnitKey, ...], sources: tuple[Source, ...]
+    scope: Scope, main: Source, needs: tuple[UnitKey, ...], sources: tuple[Source, ...]
 ) -> LockInputs:
     provided = {need.package for need in needs}
     provided |= {source.name for source in sources if source.kind == "wheel"}

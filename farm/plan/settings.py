@@ -8,7 +8,7 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar, cast
 
-from farm.load.nearest import perhaps
+from farm.load.nearest import advise
 from farm.model.strict import parse_size
 from farm.model.unit import JobRule
 from farm.plan.preflight import Limit
@@ -117,7 +117,7 @@ def fill(text: str, values: Mapping[str, str]) -> str:
     def replace(match: re.Match[str]) -> str:
         name = match[1]
         if name not in values:
-            hint = perhaps(name, sorted(values)) or f"known: {', '.join(sorted(values))}"
+            hint = advise(name, sorted(values), "known:")
             raise ValueError(f"unknown placeholder ${{{name}}}; {hint}")
         return values[name]
 

@@ -46,6 +46,12 @@ def test_a_recipe_brings_what_it_needs_once(tmp_path: Path) -> None:
     assert sorted(found.bases) == ["floor"]
 
 
+def test_a_chain_of_needs_may_be_longer_than_the_stack_is_deep(tmp_path: Path) -> None:
+    files = {f"recipes/p{n}.yaml": needing(f"p{n + 1}", package=f"p{n}") for n in range(1100)}
+    last = {"recipes/p1100.yaml": DEMO.replace("package: demo", "package: p1100")}
+    assert len(load(tmp_path, files | last, "p0").recipes) == 1101
+
+
 @pytest.mark.parametrize("name", ["demi", "../demo", "demo\n", "demo.yaml", "x" * 5000, "\0"])
 def test_what_is_no_recipe_is_a_usage_error(tmp_path: Path, name: str) -> None:
     with pytest.raises(UsageError, match="there is no recipe") as caught:

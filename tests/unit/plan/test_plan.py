@@ -108,9 +108,16 @@ def test_a_circle_is_refused_with_its_path(needs: dict[str, list[str]], circle: 
 
 
 def test_a_long_chain_is_planned() -> None:
-    chain = {f"p{n}": [f"p{n + 1}"] for n in range(200)} | {"p200": []}
+    """Longer than Python's stack is deep."""
+    chain = {f"p{n}": [f"p{n + 1}"] for n in range(1100)} | {"p1100": []}
     made = plan(chain, "p0:a")
-    assert labels(made) == [f"p{n}@2:a" for n in range(200, -1, -1)]
+    assert labels(made) == [f"p{n}@2:a" for n in range(1100, -1, -1)]
+
+
+def test_a_long_circle_is_refused() -> None:
+    circle = {f"p{n}": [f"p{(n + 1) % 1100}"] for n in range(1100)}
+    with pytest.raises(PlanError, match="1 problem in the plan"):
+        plan(circle, "p0:a")
 
 
 @st.composite
@@ -145,6 +152,7 @@ def test_each_unit_comes_once_and_after_all_that_it_needs(
         ("x", Choice(variants=("c",)), "x has no variant 'c'", "it has a, b"),
         ("x:a+fats", Choice(), "x has no feature 'fats'", "perhaps you meant 'fast'"),
         ("x", Choice(features=("fats",)), "x has no feature 'fats'", "perhaps you meant 'fast'"),
+        ("y:a+nope", Choice(), "y has no feature 'nope'", "it has none"),
         ("x:a+b", Choice(), "'b' is a variant of x, not a feature", "variants exclude each other"),
         ("x:a", Choice(features=("~b",)), "'b' is a variant of x", "variants exclude each other"),
     ],
@@ -152,9 +160,10 @@ def test_each_unit_comes_once_and_after_all_that_it_needs(
 def test_what_a_recipe_does_not_have_is_a_usage_error(
     selector: str, choice: Choice, told: str, hint: str
 ) -> None:
-    features = {"fast": {"summary": "faster"}}
+    found = library({"x": []}, features={"fast": {"summary": "faster"}})
+    found.recipes.update(library({"y": []}).recipes)
     with pytest.raises(UsageError) as caught:
-        make_plan(library({"x": []}, features=features), [parse_selector(selector)], choice)
+        make_plan(found, [parse_selector(selector)], choice)
     assert told in caught.value.message
     assert hint in caught.value.hint
 
