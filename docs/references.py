@@ -50,6 +50,7 @@ def _block(name: str) -> str:
         "events": events,
         "cli": cli,
         "forms": forms,
+        "reserved": reserved,
         "definitions": lambda: definitions(rest),
     }
     return writers[kind]().strip()
@@ -298,6 +299,14 @@ def forms() -> str:
     """Texts that must have a form, each with its pattern."""
     rows = [(words, f"`{pattern}`") for pattern, words in sorted(_forms().items(), key=_second)]
     return _table(("form", "pattern"), rows)
+
+
+def reserved() -> str:
+    """Variables that are farm's own to set."""
+    from farm.model.reserved import RESERVED
+
+    rows = [(f"`{name}`", instead) for name, instead in RESERVED.items()]
+    return _table(("variable", "instead"), rows)
 
 
 def _second(pair: tuple[str, str]) -> str:

@@ -12,13 +12,13 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from farm.model.reserved import Settable
 from farm.model.source import MainSource, PythonLimits, StagedSource
 from farm.model.strict import (
     ArchName,
     CMakeArg,
     DebianPackage,
     DpkgPath,
-    EnvName,
     EnvText,
     FeatureChoice,
     FeatureName,
@@ -207,11 +207,10 @@ class SmokeTest(Strict):
 class Layer(Strict):
     """Settings that may stand at every level of a recipe."""
 
-    env: dict[EnvName, Reasoned[EnvText]] = Field(default={})
+    env: dict[Settable, Reasoned[EnvText]] = Field(default={})
     """Environment of the build; ``${archs}``, ``${sources.<name>}`` and the like are filled in.
 
-    What belongs to the machine is refused: MAX_JOBS, NVCC_THREADS,
-    CMAKE_BUILD_PARALLEL_LEVEL, SOURCE_DATE_EPOCH.
+    What farm itself sets is refused: MAX_JOBS and PATH, say, or all of FARM_ and PIP_.
     """
     cmake_args: tuple[Reasoned[CMakeArg], ...] = ()
     """Arguments that reach CMake through CMAKE_ARGS."""
@@ -267,7 +266,7 @@ class Feature(Strict):
 class Target(Strict):
     """The one variable by which the package chooses its device."""
 
-    variable: EnvName
+    variable: Settable
     """The variable (``VLLM_TARGET_DEVICE``)."""
     values: tuple[str, ...] = Field(min_length=1)
     """What it may be, one at a time: the values exclude each other."""

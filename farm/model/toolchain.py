@@ -6,12 +6,12 @@ from enum import StrEnum
 
 from pydantic import Field, model_validator
 
+from farm.model.reserved import Settable
 from farm.model.strict import (
     ArchName,
     CMakeArg,
     DebianPackage,
     DpkgPath,
-    EnvName,
     EnvText,
     FileName,
     GlibcVersion,
@@ -155,7 +155,7 @@ class Toolchain(Strict):
     """Where that list comes from: a document, or what was tried."""
     accepts: Accepts = Accepts()
     """Host compilers and C libraries that it works with."""
-    env: dict[EnvName, Reasoned[EnvText]] = Field(default={})
+    env: dict[Settable, Reasoned[EnvText]] = Field(default={})
     """Environment of every build; ``${archs}`` and the like are filled in."""
     cmake_args: tuple[Reasoned[CMakeArg], ...] = ()
     """CMake arguments of every build."""

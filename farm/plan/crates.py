@@ -17,12 +17,6 @@ if TYPE_CHECKING:
     from farm.model.unit import Source
     from farm.plan.settings import Path, PlacedLayer
 
-RESERVED_ENV = {
-    "CARGO_HOME": "farm puts the configuration there by which cargo finds the staged crates",
-    "CARGO_BUILD_JOBS": "say jobs.memory_per_job; the user's MAX_JOBS wins",
-}
-"""Variables that a recipe cannot set, each with what to do instead."""
-
 
 def crate_sets(
     layers: tuple[PlacedLayer, ...],

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from farm.plan import crates
 from farm.plan.settings import arch_values, fill, joined, merged
 from farm.plan.toolchains import compiler_env, compiler_values
 
@@ -19,16 +18,6 @@ if TYPE_CHECKING:
     from farm.plan.settings import Path, PlacedLayer
 
 SOURCES_FOLDER = "/build/sources"
-_JOBS_HINT = "say jobs.memory_per_job; the user's MAX_JOBS and NVCC_THREADS win"
-RESERVED_ENV = {
-    # In a Dockerfile ENV wins over ARG: a recipe's value would silently beat the user's.
-    "MAX_JOBS": _JOBS_HINT,
-    "NVCC_THREADS": _JOBS_HINT,
-    "CMAKE_BUILD_PARALLEL_LEVEL": _JOBS_HINT,
-    "SOURCE_DATE_EPOCH": "it is the same for every build, so that bytes are",
-    **crates.RESERVED_ENV,
-}
-"""Variables that a recipe cannot set, each with what to do instead."""
 
 
 def placeholders(
@@ -57,17 +46,12 @@ class Environment:
         """All variables in the order of their names; the most specific level wins."""
         env = compiler_env(self.toolchain)
         for name, setting in self.toolchain.env.items():
-            self._set(env, ("env", name), name, setting.value)
+            env[name] = self._fill(("env", name), setting.value)
         for name, (path, item) in merged(self.layers, "env").items():
-            self._set(env, path, name, cast("Reasoned[str]", item).value)
+            env[name] = self._fill(path, cast("Reasoned[str]", item).value)
         self._set_cmake_args(env)
         self._set_target_device(env)
         return tuple(sorted(env.items()))
-
-    def _set(self, env: dict[str, str], path: Path, name: str, text: str) -> None:
-        if name in RESERVED_ENV:
-            self.tell(path, "is farm's own to set", RESERVED_ENV[name])
-        env[name] = self._fill(path, text)
 
     def _set_cmake_args(self, env: dict[str, str]) -> None:
         args = [self._fill(("cmake_args",), each.value) for each in self.toolchain.cmake_args]

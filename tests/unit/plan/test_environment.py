@@ -1,4 +1,4 @@
-"""The environment of a unit: placeholders filled in, what belongs to the machine refused."""
+"""The environment of a unit: placeholders filled in."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import pytest
 from farm.errors import RecipeError
 from farm.load.library import gather
 from farm.load.project import shipped_root
-from farm.plan.environment import RESERVED_ENV
 from farm.plan.plan import Choice, make_plan
 from farm.plan.select import parse_selector
 from tests.support.projects import DEMO, demo_unit, planned, project_at
@@ -94,13 +93,3 @@ def test_a_shipped_toolchain_takes_another_host_compiler_by_one_line(
         each for text in texts for each in re.findall(r"(?:gcc|g\+\+|clang\S*?)[-/](\d+)", text)
     ]
     assert set(named) == {"97"}
-
-
-@pytest.mark.parametrize("name", RESERVED_ENV)
-def test_what_the_user_or_the_farm_decides_is_not_a_recipes_to_set(
-    tmp_path: Path, name: str
-) -> None:
-    with pytest.raises(RecipeError) as caught:
-        demo_plan(tmp_path, with_settings(f'env: {{{name}: "4"}}'))
-    (problem,) = map(str, caught.value.problems)
-    assert f"variants.cpu.env.{name}: is farm's own to set" in problem
