@@ -60,7 +60,7 @@ def plan(
         UsageError: nothing is named, or something that does not exist.
         RecipeError, PlanError: with every problem found.
     """
-    from farm.load.library import gather
+    from farm.load.library import read
     from farm.plan.plan import Choice, make_plan
     from farm.plan.select import parse_selector
 
@@ -68,7 +68,7 @@ def plan(
         known = ", ".join(project.names("recipes")) or "none yet"
         raise UsageError("no recipe is named", hint=f"recipes here: {known}")
     parsed = [parse_selector(text) for text in selectors]
-    library = gather(project, [selector.package for selector in parsed])
+    library = read(project, [selector.package for selector in parsed])
     choice = Choice(variants=variants, features=features, python=python)
     return make_plan(library, parsed, choice, preflight=preflight)
 

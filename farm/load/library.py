@@ -15,20 +15,23 @@ from farm.load.crates import lock_parts, parse_crates
 from farm.load.locks import parse_lock
 from farm.load.nearest import advise, perhaps
 from farm.load.patches import read_patch
-from farm.load.places import dotted
+from farm.load.places import dotted, in_order
 from farm.load.trees import tree_digest
-from farm.load.validate import validate
-from farm.load.yaml import Document, parse
+from farm.load.validate import judge
+from farm.load.yaml import parse
 from farm.model.recipe import Recipe
 from farm.model.toolchain import Base, Toolchain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
+    from pathlib import Path as Folder
 
     from pydantic import BaseModel
 
+    from farm.load.places import Path
     from farm.load.project import Project
+    from farm.load.validate import Judged
+    from farm.load.yaml import Document
     from farm.model.crates import CrateLock
     from farm.model.recipe import Layer
     from farm.model.unit import Lock, PatchFile
@@ -38,10 +41,11 @@ M = TypeVar("M", bound="BaseModel")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedRecipe:
-    """A recipe, and the file that it came from."""
+    """A recipe, and the file that it came from; ``lost`` as in `farm.load.validate.Judged`."""
 
     recipe: Recipe
     document: Document
+    lost: frozenset[Path] = frozenset()
 
     def place(self, *path: str | int) -> Place:
         """Where a setting stands; the nearest enclosing mapping if it stands nowhere."""
@@ -65,17 +69,19 @@ class Library:
     """Loaded files by name.
 
     ``trees`` maps a tree source to its digest and folder; ``crates`` has locks by package,
-    version, source and path of the Cargo.lock.
+    version, source and path of the Cargo.lock.  With ``problems`` it lacks what could not be
+    read, and nothing but further problems can come of it.
     """
 
     recipes: dict[str, LoadedRecipe] = field(default_factory=dict)
     toolchains: dict[str, Toolchain] = field(default_factory=dict)
     bases: dict[str, Base] = field(default_factory=dict)
     patches: dict[tuple[str, str, str], PatchFile] = field(default_factory=dict)
-    trees: dict[str, tuple[str, Path]] = field(default_factory=dict)
+    trees: dict[str, tuple[str, Folder]] = field(default_factory=dict)
     locks: dict[tuple[str, str, str], Lock] = field(default_factory=dict)
     crates: dict[tuple[str, ...], CrateLock] = field(default_factory=dict)
     catalogue: Catalogue = field(default_factory=Catalogue)
+    problems: tuple[Problem, ...] = ()
 
 
 def gather(project: Project, names: Iterable[str]) -> Library:
@@ -84,6 +90,18 @@ def gather(project: Project, names: Iterable[str]) -> Library:
     Raises:
         UsageError: a name is no recipe.
         RecipeError: with every problem of every file that was read.
+    """
+    library = read(project, names)
+    if library.problems:
+        raise RecipeError(library.problems)
+    return library
+
+
+def read(project: Project, names: Iterable[str]) -> Library:
+    """Load as much as is right of these recipes and of all that they lead to.
+
+    Raises:
+        UsageError: a name is no recipe.
     """
     reader = _Reader(project)
     for name in dict.fromkeys(names):
@@ -94,9 +112,8 @@ def gather(project: Project, names: Iterable[str]) -> Library:
                 hint=perhaps(name, known) or "'farm list' shows the recipes",
             )
         reader.recipe(name)
-    if reader.problems:
-        raise RecipeError(reader.problems)
-    return replace(reader.library, catalogue=_catalogue(project))
+    problems = tuple(in_order(reader.problems))
+    return replace(reader.library, catalogue=_catalogue(project), problems=problems)
 
 
 def _catalogue(project: Project) -> Catalogue:
@@ -104,11 +121,13 @@ def _catalogue(project: Project) -> Catalogue:
     reader = _Reader(project)
     for name in project.names("recipes", "bases"):
         base = reader.read(Base, "recipes", "bases", name)
-        if base is not None:
+        if base is not None and not base[1].problems:
             reader.library.bases[name] = base[0]
     for name in project.names("recipes", "toolchains"):
         toolchain = reader.read(Toolchain, "recipes", "toolchains", name)
-        if toolchain is not None and toolchain[0].base in reader.library.bases:
+        if toolchain is None or toolchain[1].problems:
+            continue
+        if toolchain[0].base in reader.library.bases:
             reader.library.toolchains[name] = toolchain[0]
     return Catalogue(toolchains=reader.library.toolchains, bases=reader.library.bases)
 
@@ -147,10 +166,11 @@ class _Reader:
         read = self.read(Recipe, "recipes", name)
         if read is None:
             return
-        recipe, document = read
-        self._called(recipe.package, name, document, "package")
+        recipe, judged = read
+        self._called(recipe.package, name, judged.document, "package")
         # Places are found in the text; the plain values have become the recipe.
-        loaded = LoadedRecipe(recipe=recipe, document=replace(document, value=None))
+        document = replace(judged.document, value=None)
+        loaded = LoadedRecipe(recipe=recipe, document=document, lost=judged.lost)
         self.library.recipes[name] = loaded
         for variant_name, variant in recipe.variants.items():
             if variant.toolchain not in self.library.toolchains:
@@ -162,8 +182,8 @@ class _Reader:
             self._crates(recipe, version, layer)
         self._locks(name)
 
-    def read(self, model: type[M], *parts: str) -> tuple[M, Document] | None:
-        """A file's model; None if it was read before, is not there, or is wrong."""
+    def read(self, model: type[M], *parts: str) -> tuple[M, Judged[M]] | None:
+        """A file's model; None if it was read before, is not there, or too little is right."""
         if parts in self._seen:
             return None
         self._seen.add(parts)
@@ -173,12 +193,15 @@ class _Reader:
             return None
         try:
             document = parse(path.read_bytes(), self.project.display(path))
-            return validate(model, document), document
         except RecipeError as error:
             self.problems.extend(error.problems)
+            return None
         except OSError as error:
             self._add(Place(file=self.project.display(path)), "", f"cannot be read: {error}")
-        return None
+            return None
+        judged = judge(model, document)
+        self.problems.extend(judged.problems)
+        return (judged.model, judged) if judged.model else None
 
     def _add(self, place: Place, where: str, what: str, hint: str = "") -> None:
         self.problems.append(Problem(place=place, where=where, what=what, hint=hint))
@@ -198,12 +221,12 @@ class _Reader:
         read = self.read(Toolchain, "recipes", "toolchains", name)
         if read is None:
             return
-        toolchain, document = read
+        toolchain, document = read[0], read[1].document
         self._called(toolchain.toolchain, name, document, "toolchain")
         self.library.toolchains[name] = toolchain
         base = self.read(Base, "recipes", "bases", toolchain.base)
         if base is not None:
-            self._called(base[0].base, toolchain.base, base[1], "base")
+            self._called(base[0].base, toolchain.base, base[1].document, "base")
             self.library.bases[toolchain.base] = base[0]
         elif self.project.find("recipes", "bases", f"{toolchain.base}.yaml") is None:
             known = self.project.names("recipes", "bases")

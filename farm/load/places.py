@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 from functools import cached_property
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from farm.errors import Place, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 Path: TypeAlias = "tuple[str | int, ...]"
 
@@ -62,6 +65,16 @@ def shown(value: object) -> str:
     text = repr(value)
     limit = 60
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+def in_order(problems: Iterable[Problem]) -> list[Problem]:
+    """Each problem once, as they stand in the files; those that stand nowhere come last."""
+
+    def where(problem: Problem) -> tuple[bool, str, int, int]:
+        place = problem.place or Place(file="")
+        return not place.file, place.file, place.line or 0, place.column or 0
+
+    return sorted(dict.fromkeys(problems), key=where)
 
 
 def limited(problems: list[Problem]) -> list[Problem]:

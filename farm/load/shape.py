@@ -59,6 +59,12 @@ def step(kind: object, part: str | int) -> Any:  # noqa: ANN401 - a type, or a f
     return arguments[0]
 
 
+def is_mapping(kind: object) -> bool:
+    """Whether a type is a mapping whose keys a file chooses freely."""
+    origin = get_origin(plain(kind))
+    return isinstance(origin, type) and issubclass(origin, Mapping)
+
+
 def keys(kind: object) -> set[str]:
     """The keys that a model takes from a file; none if it is no model."""
     kind = plain(kind)

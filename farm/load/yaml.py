@@ -9,7 +9,7 @@ keys, invisible characters, and aliases that swell.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, NoReturn
 
@@ -21,6 +21,8 @@ from farm.load.places import MAX_PROBLEMS, Lines, dotted, limited, shown
 from farm.load.plain import HIDDEN, MAX_DEPTH, MAX_VALUES, UnusualError, bare, read
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from yaml import SafeLoader as _Base
 
     from farm.load.places import Path
@@ -104,6 +106,8 @@ class Document:
     """The whole text, without a byte order mark."""
     value: Value
     """The document as dict, list, str, int, bool and None."""
+    spelled: Mapping[Path, str] = field(default_factory=dict)
+    """How keys are written in the text that the value has otherwise, by the value's path."""
 
     def place(self, path: Path, *, key: bool = False) -> Place:
         """Find where the value at ``path`` begins, or with ``key`` the key that names it.
@@ -111,8 +115,8 @@ class Document:
         A path that the document does not hold gives the place of the deepest part that it does.
         """
         node, named_by = self._root, self._root
-        for part in path:
-            found = self._child(node, part)
+        for index, part in enumerate(path):
+            found = self._child(node, self.spelled.get(path[: index + 1], part))
             if found is None:
                 break
             named_by, node = found

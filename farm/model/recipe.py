@@ -207,6 +207,13 @@ class SmokeTest(Strict):
 class Layer(Strict):
     """Settings that may stand at every level of a recipe."""
 
+    # All but sources, which edits, patches and placeholders name.
+    judged_without = frozenset({
+        "env", "cmake_args", "requires", "system_packages", "exclude_paths", "forbid_output",
+        "crates", "patches", "edits", "needs", "jobs", "expect", "smoke_test", "python_limits",
+        "unlocked", "summary", "homepage",
+    })  # fmt: skip
+
     env: dict[Settable, Reasoned[EnvText]] = Field(default={})
     """Environment of the build; ``${archs}``, ``${sources.<name>}`` and the like are filled in.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -18,6 +18,12 @@ class Strict(BaseModel):
     """Unknown keys are errors, values are frozen, docstrings below fields document them."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    judged_without: ClassVar[frozenset[str]] = frozenset()
+    """Keys that can be left out, where they are wrong, to judge all the rest of a file.
+
+    Nothing else must depend on what they say: what is told of the rest would be nonsense.
+    """
 
 
 class Reasoned(Strict, Generic[T]):

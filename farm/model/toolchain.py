@@ -127,6 +127,11 @@ class Toolkit(Strict):
 class Toolchain(Strict):
     """One toolkit version: base, packages, host compiler, architectures."""
 
+    judged_without = frozenset({
+        "summary", "packages", "run_packages", "drivers", "components", "exclude_paths",
+        "archs_source", "accepts", "env", "cmake_args",
+    })  # fmt: skip
+
     toolchain: ToolchainName
     """Its name; the file is called ``<toolchain>.yaml``."""
     accelerator: Accelerator
@@ -179,6 +184,8 @@ class DistributionCompilers(Strict):
 
 class Base(Strict):
     """A starting root file system: bootstrapped from a distribution, or an image by digest."""
+
+    judged_without = frozenset({"summary", "packages", "run_packages", "host_compilers"})
 
     base: ToolchainName
     """Its name; the file is called ``<base>.yaml``."""

@@ -33,13 +33,17 @@ def placeholders(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
-    """Puts the environment of a unit together; ``tell`` hears of each problem and its place."""
+    """Puts the environment of a unit together; ``tell`` hears of each problem and its place.
+
+    With ``lacks_sources`` no placeholder for one is a problem: that it is not there is told.
+    """
 
     recipe: Recipe
     variant: str
     toolchain: Toolchain
     layers: tuple[PlacedLayer, ...]
     values: Mapping[str, str]
+    lacks_sources: bool
     tell: Callable[[Path, str, str], None]
 
     def variables(self) -> tuple[tuple[str, str], ...]:
@@ -81,5 +85,6 @@ class Environment:
         try:
             return fill(text, self.values)
         except ValueError as error:
-            self.tell(path, str(error), "")
+            if not (self.lacks_sources and "${sources." in text):
+                self.tell(path, str(error), "")
             return text

@@ -47,8 +47,9 @@ class Needs:
 
     def _key(self, path: Path, need: Need, recipe: Recipe) -> UnitKey:
         needed = scope_of(self.library, recipe, need.version, self._choice(need, recipe))
-        self._check_archs(path, need, needed)
-        self._check_python(path, need, needed)
+        if not self.library.recipes[need.package].lost:
+            self._check_archs(path, need, needed)
+            self._check_python(path, need, needed)
         return key_of(recipe, need.version, needed)
 
     def _is_known(self, path: Path, need: Need, recipe: Recipe) -> bool:

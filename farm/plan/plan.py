@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from farm.errors import PlanError, Problem, RecipeError, UsageError
 from farm.load.nearest import advise
+from farm.load.places import in_order
 from farm.plan.resolve import Resolver
+from farm.plan.scope import is_loaded
 from farm.plan.select import Selector, VariantChoice, parse_variant
 from farm.plan.toolchains import Toolchains
 
@@ -48,16 +50,24 @@ def make_plan(
 
     Raises:
         UsageError: a version, variant or feature that a recipe does not have.
-        RecipeError: settings that cannot be resolved, all at once.
+        RecipeError: the library's problems and settings that cannot be resolved, all at once.
         PlanError: units that need each other in a circle; with ``preflight``,
             what is known not to work (`farm.plan.preflight`), all at once.
     """
     planner = _Planner(library)
-    requested = [unit.label for selector in selectors for unit in planner.select(selector, choice)]
+    try:
+        requested = [
+            unit.label for selector in selectors for unit in planner.select(selector, choice)
+        ]
+    except UsageError:
+        if library.problems:  # it may be for want of what could not be read
+            raise RecipeError(library.problems) from None
+        raise
     refused = planner.refusals
     told = list(dict.fromkeys(each.problem for each in refused)) if preflight else []
-    if planner.problems:
-        raise RecipeError([*planner.problems, *told])
+    problems = [*library.problems, *planner.problems]
+    if problems:
+        raise RecipeError(in_order([*problems, *told]))
     if told:
         raise PlanError(told, hint="to try it nevertheless: --no-preflight")
     return Plan(units=tuple(planner.ordered()), requested=frozenset(requested), refusals=refused)
@@ -74,7 +84,9 @@ class _Planner:
 
     def select(self, selector: Selector, choice: Choice) -> Iterator[Unit]:
         """Units of one selector, with what they need added to ``units``."""
-        loaded = self.library.recipes[selector.package]
+        loaded = self.library.recipes.get(selector.package)
+        if loaded is None:
+            return  # why, is told
         if selector.version:
             _known("version", selector.version, loaded, tuple(loaded.recipe.versions))
         names = [selector.variant] if selector.variant else choice.variants
@@ -85,9 +97,10 @@ class _Planner:
             for feature, _ in parsed.features:
                 _known_feature(feature, loaded)
             version = selector.version or loaded.recipe.default_version(parsed.name)
-            unit = self._resolve(loaded, version, parsed)
-            if unit is not None:
-                yield unit
+            if is_loaded(self.library, loaded.recipe, parsed.name):
+                unit = self._resolve(loaded, version, parsed)
+                if unit is not None:
+                    yield unit
 
     def _resolve(self, loaded: LoadedRecipe, version: str, choice: VariantChoice) -> Unit | None:
         """One unit, with all that it needs added to ``units``."""

@@ -141,7 +141,7 @@ class Resolver:
     def _check_archs(self, scope: Scope) -> None:
         path: settings.Path = ("variants", scope.variant, "archs")
         known, name = scope.toolchain.archs, scope.toolchain.toolchain
-        if known and not scope.archs:
+        if known and not scope.archs and path[:-1] not in self.loaded.lost:
             self._problem(path, f"names no architecture, but {name} needs one")
         for index, arch in enumerate(scope.archs):
             if arch not in known:
@@ -201,8 +201,9 @@ class Resolver:
         for path, item in settings.joined(layers, "patches"):
             patch = cast("Patch", item)
             target = self._target(path, patch.to, sources)
-            found = self.library.patches[self.recipe.package, self.version, patch.file]
-            yield replace(found, source=target)
+            found = self.library.patches.get((self.recipe.package, self.version, patch.file))
+            if found:
+                yield replace(found, source=target)
 
     def _edits(
         self, layers: tuple[settings.PlacedLayer, ...], sources: tuple[Source, ...]
@@ -221,7 +222,7 @@ class Resolver:
         known = [source.name for source in sources if source.kind != "wheel"]
         if name is None:
             return str(self.recipe.package)
-        if name not in known:
+        if name not in known and not self.loaded.lost:
             self._problem(path, f"no staged source is called {name!r}", perhaps(name, known))
         return name
 
@@ -232,6 +233,7 @@ class Resolver:
             toolchain=scope.toolchain,
             layers=scope.layers,
             values=placeholders(scope.toolchain, scope.archs, sources),
+            lacks_sources=bool(self.loaded.lost),
             tell=self._problem,
         ).variables()
 

@@ -51,7 +51,8 @@ def resolve_source(name: str, spec: object, library: Library) -> Source:
                 submodules=spec.submodules,
             )
         case TreeSource():
-            digest, path = library.trees[spec.tree]
+            # One that is not there is told by the library, of which no unit then comes.
+            digest, path = library.trees.get(spec.tree, ("", None))
             return Source(
                 name=name,
                 kind="tree",

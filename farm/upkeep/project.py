@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from farm.errors import ExitCode, FarmError, ProblemsError
-from farm.load.library import gather
+from farm.load.library import read
 from farm.plan.plan import Choice, make_plan
 from farm.plan.resolve import lock_problem
 from farm.plan.select import Selector
@@ -39,8 +39,9 @@ def recipe_checks(project: Project, name: str) -> Iterator[Check]:
     """Load and plan every version and variant of one recipe."""
     title = f"recipe {name}"
     try:
-        library = gather(project, [name])
-        versions = tuple(library.recipes[name].recipe.versions)
+        library = read(project, [name])
+        loaded = library.recipes.get(name)
+        versions = loaded.recipe.versions if loaded else ()
         selectors = [Selector(package=name, version=version) for version in versions]
         plan = make_plan(library, selectors, Choice())
     except ProblemsError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from farm.load.library import gather
+from farm.load.library import read
 from farm.load.project import Project, shipped_root
 from farm.plan.plan import Choice, Plan, make_plan
 from farm.plan.select import parse_selector
@@ -91,7 +91,7 @@ def project_at(root: Path, files: Mapping[str, str] | None = None) -> Project:
 def planned(project: Project, *selectors: str, choice: Choice | None = None) -> Plan:
     """Load what the selectors name, and plan it."""
     wanted = [parse_selector(selector) for selector in selectors or ("demo",)]
-    library = gather(project, [selector.package for selector in wanted])
+    library = read(project, [selector.package for selector in wanted])
     return make_plan(library, wanted, choice or Choice())
 
 

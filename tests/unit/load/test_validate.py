@@ -214,18 +214,6 @@ def test_what_a_validator_says_about_several_keys_is_told_where_they_stand() -> 
     ]
 
 
-def test_a_part_of_a_document_is_checked_with_its_whole_path() -> None:
-    document = parse("a:\n  b:\n    - path: x\n      mde: r\n", "f.yaml")
-    with pytest.raises(RecipeError, match="1 problem") as caught:
-        validate(File, document, base_path=("a", "b", 0))
-    assert caught.value.details == (
-        "f.yaml:4:7: a.b[0]: unknown key 'mde'; perhaps you meant 'mode'",
-    )
-    with pytest.raises(RecipeError) as caught:
-        validate(File, document, base_path=("a", "c"))
-    assert caught.value.details == ("f.yaml:1:1: a: required key 'c' is missing",)
-
-
 def test_every_problem_of_a_recipe_is_told_in_the_order_of_the_file() -> None:
     text = f"""\
 package: Demo!

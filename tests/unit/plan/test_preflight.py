@@ -177,10 +177,10 @@ def test_all_that_is_wrong_is_told_at_once_also_with_what_is_wrong_in_files(
     with pytest.raises(RecipeError) as caught:
         api.plan(made, "demo")
     words = [problem.what.split(",")[0][:30] for problem in caught.value.problems]
-    assert words == [
-        "unknown architecture 'sm_68'",
+    assert words == [  # as they stand in the recipe
         "mine does not take gcc-16",
         "mine does not work on glibc 2.",
+        "unknown architecture 'sm_68'",
     ]
 
 
