@@ -1,14 +1,19 @@
-"""What this machine has to offer to compilers: cores and memory, as its cgroup allows."""
+"""What this machine has to offer to compilers: cores and memory, as its cgroups allow."""
 
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-_CGROUP = Path("/sys/fs/cgroup")
-_MEMORY_LIMITS = ("memory.max", "memory/memory.limit_in_bytes")
-_UNLIMITED = 1 << 60
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_PROC = Path("/proc")
+_UNKNOWN_BYTES = 2**31
+"""Memory of a kernel that does not say what is available (before 3.14)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,31 +27,111 @@ class Machine:
     memory_bytes: int
 
 
-def this_machine(memory_bytes: int | None = None) -> Machine:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Files:
+    """What the files of one version of cgroups are called (cgroups(7), cgroup-v2.rst)."""
+
+    limits: tuple[str, ...]
+    usage: str
+    reclaimable: str
+    quota: tuple[str, ...]
+
+
+_V2 = _Files(
+    limits=("memory.max", "memory.high"),
+    usage="memory.current",
+    reclaimable="inactive_file",
+    quota=("cpu.max",),
+)
+_V1 = _Files(
+    limits=("memory.limit_in_bytes",),
+    usage="memory.usage_in_bytes",
+    reclaimable="total_inactive_file",
+    quota=("cpu.cfs_quota_us", "cpu.cfs_period_us"),
+)
+
+
+def this_machine(memory_bytes: int | None = None, *, proc: Path = _PROC) -> Machine:
     """Cores that this process may use, and memory that is free for a build.
 
-    Memory is the kernel's MemAvailable (proc_meminfo(5)), or the cgroup's
-    limit where that is less; ``memory_bytes`` is the user's own budget.
+    Of all cgroups that this process is in, up to the outermost that can be seen, the
+    tightest counts: its quota of processor time, rounded up to whole cores, and what its
+    memory limit has left, counting as free the pages of files that nobody used lately.
+    Of the machine itself, the kernel's MemAvailable (proc_meminfo(5)).  ``memory_bytes``
+    is the user's own budget and wins.
     """
-    return Machine(
-        cores=len(os.sched_getaffinity(0)),
-        memory_bytes=memory_bytes or min(_available(), _limit()),
-    )
+    groups = tuple(_groups(proc))
+    cores = [len(os.sched_getaffinity(0)), *(c for g in groups if (c := _cores(*g)))]
+    free = [_available(proc), *(m for g in groups if (m := _memory(*g)) is not None)]
+    return Machine(cores=min(cores), memory_bytes=memory_bytes or min(free))
 
 
-def _available() -> int:
-    for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
-        name, _, rest = line.partition(":")
-        if name == "MemAvailable":
-            return int(rest.split()[0]) * 1024
-    return 2**31
+def _available(proc: Path) -> int:
+    found = re.search(r"^MemAvailable:\s*(\d+) kB", _text(proc / "meminfo"), re.MULTILINE)
+    return int(found[1]) * 1024 if found else _UNKNOWN_BYTES
 
 
-def _limit() -> int:
-    for name in _MEMORY_LIMITS:
-        try:
-            text = (_CGROUP / name).read_text(encoding="ascii").strip()
-        except OSError:
-            continue
-        return int(text) if text.isdecimal() else _UNLIMITED
-    return _UNLIMITED
+def _groups(proc: Path) -> Iterator[tuple[Path, _Files]]:
+    """Folders of this process's cgroups and of all above them that are mounted here."""
+    own = dict(_own_groups(_text(proc / "self/cgroup")))
+    for root, point, controllers in _mounts(_text(proc / "self/mountinfo")):
+        for controller in controllers & own.keys():
+            # A mount may begin below the top, as those of containers do.
+            inner = own[controller].removeprefix("" if root == "/" else root).strip("/")
+            folder = point if ".." in inner.split("/") else point / inner
+            files = _V1 if controller else _V2
+            yield from ((each, files) for each in (folder, *folder.parents)
+                        if each.is_relative_to(point))  # fmt: skip
+
+
+def _own_groups(text: str) -> Iterator[tuple[str, str]]:
+    """The path of this process's cgroup for each controller; version 2 has no name."""
+    for line in text.splitlines():
+        _, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        yield from (
+            (name, path) for name in controllers.split(",") if name in {"", "cpu", "memory"}
+        )
+
+
+def _mounts(text: str) -> Iterator[tuple[str, Path, set[str]]]:
+    """Root, point and controllers of each mounted hierarchy (proc_pid_mountinfo(5))."""
+    for line in text.splitlines():
+        before, _, after = line.partition(" - ")
+        fields, (kind, *_, options) = before.split(), after.split() or [""] * 2
+        if kind in {"cgroup", "cgroup2"}:
+            controllers = set(options.split(",")) if kind == "cgroup" else {""}
+            root, point = (re.sub(r"\\([0-7]{3})", _character, each) for each in fields[3:5])
+            yield root, Path(point), controllers
+
+
+def _character(escape: re.Match[str]) -> str:
+    return chr(int(escape[1], 8))
+
+
+def _cores(folder: Path, files: _Files) -> int | None:
+    """Whole cores of a group's quota of processor time, at least one; None if it has none."""
+    words = " ".join(_text(folder / name) for name in files.quota).split()
+    if len(words) != 2 or not all(word.isdecimal() and int(word) for word in words):  # noqa: PLR2004 - quota, period
+        return None
+    return -(-int(words[0]) // int(words[1]))
+
+
+def _memory(folder: Path, files: _Files) -> int | None:
+    """What a group's limit has left; None if it has none."""
+    texts = [_text(folder / name).strip() for name in files.limits]
+    limits = [int(text) for text in texts if text.isdecimal()]
+    if not limits:
+        return None
+    usage = _text(folder / files.usage).strip()
+    stat = _text(folder / "memory.stat")
+    reclaimable = re.search(rf"^{files.reclaimable} (\d+)$", stat, re.MULTILINE)
+    used = int(usage) if usage.isdecimal() else 0
+    return max(0, min(limits) - max(0, used - (int(reclaimable[1]) if reclaimable else 0)))
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""

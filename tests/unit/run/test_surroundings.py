@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import subprocess
 from typing import TYPE_CHECKING
@@ -12,8 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from farm.errors import FetchError
-from farm.host import machine
-from farm.host.machine import this_machine
 from farm.run.secrets import network_secrets, proxy_script
 from tests.support.projects import DEMO, demo_unit
 
@@ -86,33 +83,3 @@ def test_capitals_win_over_small_letters() -> None:
     script = proxy_script({"HTTP_PROXY": "http://a", "http_proxy": "http://b"})
     assert script == "export HTTP_PROXY=http://a http_proxy=http://a\n"
     assert proxy_script({"HTTP_PROXY": "", "PATH": "/bin"}) == ""
-
-
-def test_cores_are_those_that_this_process_may_use() -> None:
-    found = this_machine()
-    assert found.cores == len(os.sched_getaffinity(0)) >= 1
-    assert found.memory_bytes > 0
-
-
-def test_the_users_memory_wins() -> None:
-    assert this_machine(7).memory_bytes == 7
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "expected"),
-    [
-        ("memory.max", "1048576\n", 2**20),
-        ("memory.max", "max\n", None),
-        ("memory/memory.limit_in_bytes", "2097152\n", 2**21),
-        ("memory/memory.limit_in_bytes", "9223372036854771712\n", None),
-        ("other", "1", None),
-    ],
-)
-def test_a_cgroups_limit_counts_where_it_is_less(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, text: str, expected: int | None
-) -> None:
-    (tmp_path / name).parent.mkdir(exist_ok=True)
-    (tmp_path / name).write_text(text)
-    monkeypatch.setattr(machine, "_CGROUP", tmp_path)
-    monkeypatch.setattr(machine, "_available", lambda: 2**34)
-    assert this_machine().memory_bytes == (expected or 2**34)
