@@ -89,36 +89,3 @@ def _threads_text(jobs: int, threads: int) -> str:
         f"; NVCC_THREADS={threads}, as you asked: a package that divides by it "
         f"runs {max(1, jobs // threads)} at a time"
     )
-
-
-def plan_jobs(
-    rule: JobRule,
-    machine: Machine,
-    *,
-    parallel_units: int,
-    max_jobs: int | None,
-    nvcc_threads: int | None,
-) -> JobPlan:
-    """Compute MAX_JOBS for one of ``parallel_units`` units that share the machine.
-
-    ``max_jobs`` and ``nvcc_threads`` are the user's own and win.  A package
-    that divides MAX_JOBS by NVCC_THREADS (vLLM's setup.py does) is told so in
-    the arithmetic; nothing is divided silently.
-    """
-    threads = nvcc_threads or 1
-    if max_jobs is not None:
-        jobs, text = max_jobs, f"MAX_JOBS={max_jobs}, as you asked"
-    else:
-        budget = machine.memory_bytes // max(parallel_units, 1)
-        fit = budget // rule.memory_per_job_bytes
-        jobs = max(1, min(machine.cores, fit))
-        shared = f" ÷ {parallel_units} units at once" if parallel_units > 1 else ""
-        text = (
-            f"MAX_JOBS={jobs} = min({machine.cores} cores, "
-            f"{machine.memory_bytes / GIB:.1f} GiB{shared} ÷ "
-            f"{rule.memory_per_job_bytes / GIB:.1f} GiB per job = {fit})"
-        )
-        if fit < 1:
-            text += "; less memory than one job needs, so one at a time"
-    text += _threads_text(jobs, threads)
-    return JobPlan(max_jobs=jobs, nvcc_threads=threads, arithmetic=text)

@@ -50,7 +50,7 @@ class Outcomes:
     stood: tuple[tuple[UnitKey, str], ...] = ()
 
 
-def build(
+def build(  # noqa: PLR0913 - what a caller may want to choose
     plan: Plan,
     place: Workplace,
     options: BuildOptions,

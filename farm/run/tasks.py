@@ -88,7 +88,7 @@ class Tasks:
         """Look for ``cancel`` all the while, and let nobody in any more once it is set."""
 
         async def watch() -> None:
-            while not self.cancel.is_set():
+            while not self.cancel.is_set():  # noqa: ASYNC110 - threads and signals set it
                 await asyncio.sleep(_POLL_S)
             self.resources.close(CancelledError("cancelled"))
 

