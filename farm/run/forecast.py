@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from farm.host.machine import this_machine
+from farm.model.unit import ImageBase
 from farm.plan.resolve import lock_problem
 from farm.run.lockstep import of_store, refuse_differing
 from farm.run.settle import settle
@@ -85,19 +86,25 @@ def _standing(each: Settled, plan: Plan, place: Workplace) -> tuple[str, str]:
     problem = lock_problem(unit)
     if problem:
         return "cannot be built yet", problem
-    if each.result and not each.checked:
-        return "built", "its result is there, to be held against what is expected now"
-    if each.result and not each.shown(place.out):
-        return "built", "its result is kept, and will be put where results are"
     if each.result:
-        return "built", "its result is there, and every wheel has its hash"
+        return "built", _how_it_stands(each, place)
     asked = "you asked for it" if unit.label in plan.requested else _needed_by(unit.label, plan)
     old = read_record(result_folder(place.out, unit.key))
     if old is None:
         return "to build", f"{asked}; there is no result yet"
     if each.identified and old.identity == each.identified.identity:
         return "to build", f"{asked}; a wheel of its result is gone or was changed"
+    if each.identified is None and not isinstance(unit.base, ImageBase):
+        return "to build", f"{asked}; what its base holds now is known once that is made anew"
     return "to build", f"{asked}; what goes into it has changed since it was built"
+
+
+def _how_it_stands(each: Settled, place: Workplace) -> str:
+    if not each.checked:
+        return "its result is there, to be held against what is expected now"
+    if not each.shown(place.out):
+        return "its result is kept, and will be put where results are"
+    return "its result is there, and every wheel has its hash"
 
 
 def _needed_by(label: str, plan: Plan) -> str:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from farm.errors import ExitCode
 from farm.host.machine import this_machine
 from farm.model.unit import JobRule
-from farm.plan.jobs import plan_jobs
+from farm.plan.jobs import share
 from farm.upkeep.checks import GIB, ok, problem, size_text, warning
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def _processor() -> Check:
 def _memory() -> Check:
     machine = this_machine()
     rule = JobRule(memory_per_job_bytes=GIB, reason="")
-    plan = plan_jobs(rule, machine, parallel_units=1, max_jobs=None, nvcc_threads=None)
+    plan = share({"a unit": rule}, machine, parallel=1)["a unit"]
     found = f"with 1 GiB for each compile job: {plan.arithmetic}"
     if machine.memory_bytes < _MEMORY_WANTED_BYTES:
         remedy = "end other programs, add swap, or build small packages only"

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Protocol
 from uuid import uuid4
 
 import pytest
-from farm.run.identify import identify, template_folders
-from farm.run.supplies import Supplies
 
 from farm.debian import archive, bases
 from farm.engine import images
+from farm.engine.docker import DockerEngine
 from farm.events import StepOutput
 from farm.load.library import gather
 from farm.load.project import find_project
@@ -23,10 +22,13 @@ from farm.model.unit import ImageBase, RootfsBase, Unit
 from farm.plan.jobs import JobPlan
 from farm.plan.plan import Choice, make_plan
 from farm.plan.select import parse_selector
-from farm.run.attempt import Attempt, Work, context_folder, run_attempt
+from farm.render.manifest import BaseReference
+from farm.run.attempt import Attempt, Work, run_attempt
 from farm.run.layout import write_context
 from farm.run.options import BuildOptions
+from farm.run.prerequisites import bring_inputs
 from farm.run.secrets import network_secrets
+from farm.run.settle import identify, template_folders
 
 if TYPE_CHECKING:
     from farm.engine.endpoint import Endpoint
@@ -85,12 +87,14 @@ def built(image: str, private_engine: Endpoint, farm_cache: Path, tmp_path: Path
     def build(**environ: str) -> Told:
         base = ImageBase(name="x", image=f"x@sha256:{'0' * 64}", packages=("hello",))
         unit = dataclasses.replace(planned(), base=base)
-        identified = identify(unit, base=image, needed=(), templates=template_folders(PROJECT))
-        supplies = Supplies(farm_cache, BuildOptions(), lambda _: None, threading.Event())
+        reference = BaseReference(image=image, digest="")
+        templates = template_folders(PROJECT)
+        identified = identify(unit, base=reference, needed=(), templates=templates)
+        manifest = identified.manifest
+        inputs = bring_inputs(unit, farm_cache, BuildOptions(), lambda _: None)
         folder = tmp_path / "unit"
-        context = context_folder(folder, identified)
-        write_context(context, identified.entries, supplies.inputs(unit))
-        (folder / "Dockerfile").write_text(identified.dockerfile, encoding="utf-8")
+        folder.mkdir()
+        (folder / "Dockerfile").write_text(manifest.dockerfile, encoding="utf-8")
         lines: list[str] = []
 
         def sink(event: Event, /) -> None:
@@ -100,14 +104,16 @@ def built(image: str, private_engine: Endpoint, farm_cache: Path, tmp_path: Path
         with network_secrets(unit, {**os.environ, **environ}) as secrets:
             work = Work(
                 identified=identified,
-                endpoint=private_engine,
+                engine=DockerEngine(endpoint=private_engine),
                 folder=folder,
+                scratch=tmp_path / "scratch",
                 jobs=JobPlan(max_jobs=1, nvcc_threads=1, arithmetic=""),
                 secrets=secrets,
             )
+            write_context(work.context, manifest.context, inputs)
             attempt = run_attempt(work, 1, sink, threading.Event())
         assert not any(path.exists() for name, path in secrets if name == "proxy")
-        return Told(attempt=attempt, lines=tuple(lines), dockerfile=identified.dockerfile)
+        return Told(attempt=attempt, lines=tuple(lines), dockerfile=manifest.dockerfile)
 
     return build
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import threading
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,17 +18,18 @@ from farm.load.project import find_project
 from farm.plan.plan import Choice, make_plan
 from farm.plan.select import parse_selector
 from farm.run import smoke_test
-from farm.run.identify import template_folders
 from farm.run.options import BuildOptions
-from farm.run.smoke_test import Bench, try_wheel, wheel_at
-from farm.run.supplies import Supplies
+from farm.run.prerequisites import Prerequisites
+from farm.run.resources import Resources
+from farm.run.settle import template_folders
+from farm.run.smoke_test import SmokeTestBed, try_wheel, wheel_at
+from farm.run.tasks import Tasks
 from farm.store.record import read_record
 from tests.support.farming import Farm, copy_project, quiet
 
 if TYPE_CHECKING:
-    import threading
-
     from farm.model.unit import Unit
+    from farm.render.context import Wheel
     from tests.support.farming import Done
 
 pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("private_engine")]
@@ -158,22 +162,23 @@ def unit_of(farm: Farm, *, gpu_script: str) -> Unit:
     return replace(unit, accelerator="rocm", smoke_test=test)
 
 
-@pytest.fixture
-def bench(farm: Farm, farm_cache: Path, tmp_path: Path, cancel: threading.Event) -> Bench:
-    return Bench(
-        folder=tmp_path,
-        supplies=Supplies(farm_cache, BuildOptions(engine="private"), quiet, cancel),
-        templates=template_folders(find_project(root=farm.root)),
-        sink=quiet,
-        cancel=cancel,
-    )
+def tried(farm: Farm, unit: Unit, wheel: Wheel, folder: Path) -> dict[str, object]:
+    """Put a wheel to the smoke test of a unit; its log is left in the folder."""
 
+    async def play() -> dict[str, object]:
+        tasks = Tasks(Resources({}), threading.Event())
+        options = BuildOptions(engine="private")
+        with TemporaryDirectory(dir=folder) as scratch:
+            bed = SmokeTestBed(
+                folder=folder,
+                scratch=Path(scratch),
+                prerequisites=Prerequisites(farm.cache, options, quiet, tasks),
+                templates=template_folders(find_project(root=farm.root)),
+                sink=quiet,
+            )
+            return await try_wheel(unit, wheel, (), bed)
 
-@pytest.fixture
-def cancel() -> threading.Event:
-    import threading
-
-    return threading.Event()
+    return asyncio.run(play())
 
 
 SCRIPT = """
@@ -184,27 +189,27 @@ print(tried.VERSION, open("/farm/driver/libdriver.so.1").read())
 
 
 def test_a_gpu_and_its_driver_are_handed_into_a_container_for_the_gpu_script(
-    done: Done, farm: Farm, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    done: Done, farm: Farm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # No GPU is here: a device that every machine has stands in for it, a file for its driver.
     del done
-    driver = bench.folder / "libdriver.so.1"
+    driver = tmp_path / "libdriver.so.1"
     driver.write_text("driver of the kernel")
     gpu = Gpu(devices=(("/dev/null", "/dev/kfd"),), libraries=(driver,))
     monkeypatch.setattr(smoke_test, "find_gpu", lambda _: gpu)
     record = read_record(farm.result("good", PACKAGE))
     assert record is not None
     wheel = wheel_at(farm.result("good", PACKAGE), record.wheels[0])
-    told = try_wheel(unit_of(farm, gpu_script=SCRIPT), wheel, (), bench)
+    told = tried(farm, unit_of(farm, gpu_script=SCRIPT), wheel, tmp_path)
     assert told["gpu"] == "passed"
-    log = (bench.folder / smoke_test.LOG).read_text(encoding="utf-8")
+    log = (tmp_path / smoke_test.LOG).read_text(encoding="utf-8")
     assert "1.0 driver of the kernel" in log
     with pytest.raises(SmokeTestError, match=r"gpu_script fails .*: ZeroDivisionError"):
-        try_wheel(unit_of(farm, gpu_script="1 / 0"), wheel, (), bench)
+        tried(farm, unit_of(farm, gpu_script="1 / 0"), wheel, tmp_path)
 
 
 def test_a_gpu_script_where_no_gpu_is_is_told_not_to_have_run(
-    done: Done, farm: Farm, bench: Bench
+    done: Done, farm: Farm, tmp_path: Path
 ) -> None:
     del done
     record = read_record(farm.result("good", PACKAGE))
@@ -212,6 +217,6 @@ def test_a_gpu_script_where_no_gpu_is_is_told_not_to_have_run(
     wheel = wheel_at(farm.result("good", PACKAGE), record.wheels[0])
     if Path("/dev/kfd").exists():
         pytest.skip("this machine has a GPU")
-    told = try_wheel(unit_of(farm, gpu_script="1 / 0"), wheel, (), bench)
+    told = tried(farm, unit_of(farm, gpu_script="1 / 0"), wheel, tmp_path)
     assert told["gpu"] == "not run: this machine shows no GPU for rocm"
     assert json.dumps(told)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,7 +28,7 @@ from farm.model.unit import RootfsBase
 from farm.plan.plan import Choice, make_plan
 from farm.plan.select import parse_selector
 from farm.run.options import BuildOptions
-from farm.run.supplies import Supplies
+from farm.run.prerequisites import bring_inputs
 from tests.support.docker_trees import GENERATIONS, NEW, OLD, STABLE, Generation
 from tests.support.user_docker import (
     BRIDGE_ADDRESS,
@@ -85,10 +84,9 @@ def supply(root: Path, selector: str, cache: Path) -> None:
     """Bring what a build needs: the user's machine here is connected to nothing."""
     parsed = parse_selector(selector)
     plan = make_plan(gather(find_project(root=root), [parsed.package]), [parsed], Choice())
-    supplies = Supplies(cache, BuildOptions(), quiet, threading.Event())
     tools = toolbox.prepare(cache, quiet)
     for unit in plan.units:
-        supplies.inputs(unit)
+        bring_inputs(unit, cache, BuildOptions(), quiet)
         assert isinstance(unit.base, RootfsBase)
         bases.bootstrap(bases.spec_of(unit.base), cache, tools, quiet)
 

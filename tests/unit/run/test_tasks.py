@@ -1,4 +1,4 @@
-"""Tasks: run in threads with what they take, shared where several need them, ended when cancelled."""
+"""Tasks: in threads, with what they take, shared where several need them, ended by a cancel."""
 
 from __future__ import annotations
 
