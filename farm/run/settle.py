@@ -121,7 +121,7 @@ def expectation(unit: Unit) -> str:
 
 def result_store(place: Workplace) -> ResultStore:
     """The results of all projects of this machine."""
-    return ResultStore(place.cache / "results")
+    return ResultStore(place.cache / "kept")
 
 
 def find(place: Workplace, identified: Identified) -> Result | None:

@@ -8,7 +8,14 @@ import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from farm.errors import CancelledError, ExitCode, FarmError, InternalError, NeededUnitError
+from farm.errors import (
+    CancelledError,
+    ExitCode,
+    FarmError,
+    InternalError,
+    NeededUnitError,
+    StorageError,
+)
 from farm.events import Outcome, UnitFinished
 from farm.host.files import FULL_ERRNOS, storage_error
 from farm.run.repeat import repeat_command
@@ -176,7 +183,9 @@ def explained(error: Exception) -> FarmError:
     if isinstance(error, FarmError):
         return error
     if isinstance(error, OSError) and error.errno in FULL_ERRNOS:
-        return storage_error(error, error.filename or "the disk")
+        return storage_error(error, str(error.filename or "the disk"))
+    if isinstance(error, OSError) and error.filename:
+        return StorageError(f"cannot use {error.filename}: {error.strerror}")
     lines = traceback.format_exception(error)
     return InternalError(
         f"unexpected {type(error).__name__}: {error}",

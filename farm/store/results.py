@@ -2,7 +2,7 @@
 
 The store keeps what every identity gave, for all projects of a machine::
 
-    results/<package>-<version>/<variant>/<identity>/   wheels, record.json, manifest.json, …
+    kept/<package>-<version>/<variant>/<identity>/   wheels, record.json, manifest.json, …
 
 ``out/<package>-<version>/<variant>/`` shows one of them: a copy, which shares its
 blocks with the kept one where the file system can, so that what is done to one never

@@ -21,6 +21,9 @@ def clean(
     results: Annotated[
         bool, typer.Option("--results", help="Wheels with their records; needs --yes.")
     ] = False,
+    kept: Annotated[
+        bool, typer.Option("--kept", help="Kept results of all projects; those in out/ stay.")
+    ] = False,
     store: Annotated[
         bool, typer.Option("--store", help="Fetched sources and build requirements.")
     ] = False,
@@ -45,8 +48,8 @@ def clean(
     from farm.load.folders import cache_folder
     from farm.upkeep import cleaning
 
-    flags = {"runs": runs, "results": results, "store": store, "bases": bases}
-    flags |= {"engine": engine, "images": images}
+    flags = {"runs": runs, "results": results, "kept": kept, "store": store}
+    flags |= {"bases": bases, "engine": engine, "images": images}
     targets = {cleaning.Target(name) for name, is_on in flags.items() if is_on}
     if everything:
         targets |= set(cleaning.IN_CACHE)
