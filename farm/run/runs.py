@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import secrets
 import shutil
 import time
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from farm.host.files import storage_error
+from farm.host.files import storage_errors
+from farm.host.locks import holding
 from farm.store.record import typed
 from farm.store.results import STATE
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from farm.model.unit import UnitKey
 
 KEPT_RUNS = 50
-"""How many runs are kept; older ones go when a new one begins."""
+"""How many runs are kept; older ones that are over go when a new one begins."""
+_LOCK = ".lock"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,30 +57,56 @@ def runs_folder(out: Path) -> Path:
     return out / STATE / "runs"
 
 
-def new_run(out: Path) -> Run:
-    """Make the folder of a new run, named by time, and let the oldest go.
+@contextmanager
+def new_run(out: Path) -> Iterator[Run]:
+    """A new run, named by time, with a folder of its own; the oldest are let go.
+
+    It counts as running (`is_running`) until the context ends, or the process however it ends.
 
     Raises:
         StorageError: the folder cannot be written.
     """
-    name = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
-    folder = runs_folder(out) / name
+    run = _with_folder(out)
+    with holding(run.folder / _LOCK):
+        with storage_errors(run.folder):
+            _point_latest(run.folder)
+            ignore = out / STATE / ".gitignore"
+            if not ignore.exists():
+                ignore.write_text("*\n", encoding="utf-8")
+        for old in list_runs(out)[KEPT_RUNS:]:
+            if not is_running(old):
+                shutil.rmtree(old.folder, ignore_errors=True)
+        yield run
+
+
+def _with_folder(out: Path) -> Run:
+    while True:
+        name = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(4)}"
+        folder = runs_folder(out) / name
+        with storage_errors(folder):
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(FileExistsError):  # another run has the name: take the next
+                folder.mkdir()
+                return Run(name=name, folder=folder)
+
+
+def is_running(run: Run) -> bool:
+    """Whether the process of a run lives: the kernel ends its lock with it."""
     try:
-        folder.mkdir(parents=True)
-        _point_latest(folder)
-        ignore = out / STATE / ".gitignore"
-        if not ignore.exists():
-            ignore.write_text("*\n", encoding="utf-8")
-    except OSError as error:
-        raise storage_error(error, folder) from error
-    for old in list_runs(out)[KEPT_RUNS:]:
-        shutil.rmtree(old.folder, ignore_errors=True)
-    return Run(name=name, folder=folder)
+        descriptor = os.open(run.folder / _LOCK, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def _point_latest(folder: Path) -> None:
-    link = folder.parent / f".latest-{os.getpid()}"
-    link.unlink(missing_ok=True)
+    link = folder.parent / f".latest-{folder.name}"
     link.symlink_to(folder.name)
     link.replace(folder.parent / "latest")
 
@@ -91,14 +122,12 @@ def list_runs(out: Path) -> list[Run]:
 
 
 def write_summary(run: Run, summary: RunSummary) -> None:
-    """Write ``run.json`` in one piece; a run without it was killed."""
+    """Write ``run.json`` in one piece; a run that is over without it was killed."""
     temporary = run.folder / ".run.json.tmp"
     text = json.dumps(asdict(summary), indent=2, sort_keys=True)
-    try:
+    with storage_errors(run.folder):
         temporary.write_text(text + "\n", encoding="utf-8")
         temporary.replace(run.folder / "run.json")
-    except OSError as error:
-        raise storage_error(error, run.folder) from error
 
 
 def read_summary(run: Run) -> RunSummary | None:

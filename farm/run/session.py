@@ -86,8 +86,11 @@ def _run(  # noqa: PLR0913, PLR0917 - what `build` was given
     cancel: threading.Event,
     engine: Engine | None,
 ) -> Outcomes:
-    run = new_run(place.out)
-    with interrupts(cancel), Logged(run, plan.units, sink) as emit:
+    with (
+        new_run(place.out) as run,
+        interrupts(cancel),
+        Logged(run, plan.units, sink) as emit,
+    ):
         labels = tuple(unit.label for unit in plan.units)
         emit(RunStarted(run=run.name, units=labels, folder=str(run.folder)))
         machine = this_machine(options.memory_bytes)

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 from farm.engine.place import place_of
 from farm.host.in_use import is_used
 from farm.host.process import read_identity
-from farm.run.runs import list_runs, read_summary
-from farm.store.results import STATE
+from farm.run.runs import is_running, list_runs, read_summary
 from farm.upkeep.checks import ok, warning
 
 if TYPE_CHECKING:
@@ -63,9 +62,7 @@ def _half_made(cache: Path) -> Iterator[Check]:
 
 
 def _runs(out: Path) -> Iterator[Check]:
-    if is_used(out / STATE):
-        return
-    dead = [run for run in list_runs(out) if read_summary(run) is None]
+    dead = [r for r in list_runs(out) if read_summary(r) is None and not is_running(r)]
     if dead:
         yield warning(
             "leftovers",

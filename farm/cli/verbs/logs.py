@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from farm.run.runs import Run
+
+_POLL_S = 0.2
 
 
 def logs(
@@ -35,7 +38,7 @@ def logs(
     place = common.workplace_of(context, output_dir)
     chosen = _run(place.out, run)
     name = "compile.log" if compile_ else "build.log"
-    found = _logs(chosen, unit, name)
+    found = _logs(chosen, unit, name, wait=follow)
     if paths:
         for path in found:
             typer.echo(str(path))
@@ -66,16 +69,28 @@ def _run(out: Path, name: str) -> Run:
     return matches[0]
 
 
-def _logs(run: Run, unit: str | None, name: str) -> list[Path]:
-    found = sorted(run.folder.glob(f"*/*/{name}"))
-    if unit is not None:
-        found = [path for path in found if unit in _label(path, run)]
+def _logs(run: Run, unit: str | None, name: str, *, wait: bool) -> list[Path]:
+    """Logs of a run, of the units that ``unit`` names; ``wait`` for one while the run lives."""
+    from farm.run.runs import is_running
+
+    is_whole = unit is not None and "@" in unit and ":" in unit
+    while wait and is_running(run) and not _named(run, unit, name, exactly=is_whole):
+        time.sleep(_POLL_S)
+    found = _named(run, unit, name, exactly=True) or _named(run, unit, name, exactly=False)
     if not found:
         raise UsageError(
             f"run {run.name} has no {name}{f' of {unit[:60]!r}' if unit else ''}",
             hint="'farm status' shows the runs",
         )
     return found
+
+
+def _named(run: Run, unit: str | None, name: str, *, exactly: bool) -> list[Path]:
+    """Logs of the unit with that very label, or of those whose label holds it."""
+    logs = {path: _label(path, run) for path in sorted(run.folder.glob(f"*/*/{name}"))}
+    if exactly:
+        return [path for path, label in logs.items() if label == unit]
+    return [path for path, label in logs.items() if (unit or "") in label]
 
 
 def _label(path: Path, run: Run) -> str:
@@ -86,10 +101,10 @@ def _label(path: Path, run: Run) -> str:
 
 def _follow(path: Path, run: Run) -> None:
     from farm.run.logs import follow
-    from farm.run.runs import read_summary
+    from farm.run.runs import is_running
 
     try:
-        for line in follow(path, lambda: read_summary(run) is not None):
+        for line in follow(path, lambda: not is_running(run)):
             typer.echo(line)
     except KeyboardInterrupt:
         return

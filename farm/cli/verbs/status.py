@@ -12,6 +12,7 @@ from farm.cli import common
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from farm.run.runs import Run, RunSummary
     from farm.store.record import Record
 
 
@@ -21,7 +22,7 @@ def status(
     as_json: common.AsJson = False,
 ) -> None:
     """Show results and the latest runs."""
-    from farm.run.runs import list_runs, read_summary
+    from farm.run.runs import is_running, list_runs, read_summary
 
     place = common.workplace_of(context, output_dir)
     records = _records(place.out)
@@ -29,7 +30,10 @@ def status(
     if as_json:
         common.print_json({
             "results": records,
-            "runs": [summary or {"name": run.name, "unfinished": True} for run, summary in runs],
+            "runs": [
+                summary or {"name": run.name, "unfinished": True, "running": is_running(run)}
+                for run, summary in runs
+            ],
         })  # fmt: skip
         return
     from farm.console.tables import print_table
@@ -46,7 +50,7 @@ def status(
         [
             (
                 run.name,
-                f"{summary.seconds:.1f} s" if summary else "unfinished",
+                _took(run, summary),
                 str(summary.exit_code) if summary else "",
                 ", ".join(f"{unit} {how}" for unit, how in summary.units.items())
                 if summary
@@ -55,6 +59,14 @@ def status(
             for run, summary in runs
         ],
     )
+
+
+def _took(run: Run, summary: RunSummary | None) -> str:
+    from farm.run.runs import is_running
+
+    if summary:
+        return f"{summary.seconds:.1f} s"
+    return "running" if is_running(run) else "was killed"
 
 
 def _records(out: Path) -> list[Record]:

@@ -50,7 +50,8 @@ def out(world: Path) -> Path:
     (out / "mine").mkdir()
     (out / "mine/notes.txt").write_text("keep")
     for _ in range(3):
-        (new_run(out).folder / "build.log").write_text("log\n" * 1000)
+        with new_run(out) as run:
+            (run.folder / "build.log").write_text("log\n" * 1000)
     return out
 
 

@@ -17,7 +17,6 @@ import pytest
 import farm.upkeep
 from farm.engine.probe import ProbeReport
 from farm.errors import ExitCode
-from farm.host.in_use import in_use
 from farm.load.folders import mark_cache
 from farm.run.runs import new_run
 from farm.upkeep import engines, machine, network
@@ -281,7 +280,8 @@ def test_patches_that_are_missing_or_unused_are_told(farm: Farm, project: Path) 
 def test_what_killed_runs_and_engines_left_is_told(
     farm: Farm, project: Path, tmp_path: Path
 ) -> None:
-    run = new_run(project / "out")
+    with new_run(project / "out") as run:
+        pass
     cache = tmp_path / "cache"
     mark_cache(cache)
     (cache / "engine").mkdir()
@@ -297,8 +297,7 @@ def test_what_killed_runs_and_engines_left_is_told(
 
 
 def test_a_run_that_goes_on_is_no_leftover(farm: Farm, project: Path) -> None:
-    new_run(project / "out")
-    with in_use(project / "out/.farm"):
+    with new_run(project / "out"):
         told = farm("doctor", "--offline", "--json").json
     assert found(told, "leftovers")["found"] == "none"
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import shutil
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,8 +24,10 @@ from farm.store.results import result_folder
 from tests.support.projects import DEMO, PATCH, SHA, project_at
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
+    from farm.run.runs import Run
     from tests.unit.cli.conftest import Ended, Farm
 
 KEY = UnitKey(package="demo", version="1.0.0", variant="cpu")
@@ -266,18 +269,24 @@ def test_status_of_nothing_is_said(farm: Farm, project: Path) -> None:
 
 def test_status_shows_results_and_runs_also_unfinished_ones(farm: Farm, project: Path) -> None:
     result(project, "ab" * 32)
-    run = new_run(project / "out")
-    write_summary(run, RunSummary(name=run.name, command=("farm",), started_s=1, seconds=2,
-                                  exit_code=9, units={KEY.label: "failed"}))  # fmt: skip
-    killed = new_run(project / "out")
-    out = farm("status").out
+    with new_run(project / "out") as run:
+        write_summary(run, RunSummary(name=run.name, command=("farm",), started_s=1, seconds=2,
+                                      exit_code=9, units={KEY.label: "failed"}))  # fmt: skip
+    with new_run(project / "out") as killed:
+        pass
+    with new_run(project / "out") as living:
+        out = farm("status").out
+        shown = farm("status", "--json").json
     assert KEY.label in out
     assert "37.2 s" in out or "37.3 s" in out
-    shown = farm("status", "--json").json
+    rows = {line.split()[0]: line for line in out.splitlines() if line.startswith("20")}
+    assert "was killed" in rows[killed.name]
+    assert "running" in rows[living.name]
     assert [record["unit"] for record in shown["results"]] == [KEY.label]
-    assert {r["name"]: r.get("unfinished", False) for r in shown["runs"]} == {
-        run.name: False,
-        killed.name: True,
+    assert {r["name"]: (r.get("unfinished"), r.get("running")) for r in shown["runs"]} == {
+        run.name: (None, None),
+        killed.name: (True, False),
+        living.name: (True, True),
     }
 
 
@@ -292,15 +301,28 @@ def test_status_passes_over_what_is_no_record(farm: Farm, project: Path) -> None
 @pytest.fixture
 def logged(project: Path) -> Path:
     """A run of two units that are over."""
-    run = new_run(project / "out")
-    for variant in ("cpu", "cuda"):
-        folder = run.folder / f"llama-cpp-python-0.2.44/{variant}"
-        folder.mkdir(parents=True)
-        (folder / "build.log").write_bytes(f"of {variant}\n".encode() + b"\xff\n")
-        (folder / "compile.log").write_text("compiled\n")
-    write_summary(run, RunSummary(name=run.name, command=(), started_s=1, seconds=2, exit_code=0,
-                                  units={}))  # fmt: skip
+    with new_run(project / "out") as run:
+        for variant in ("cpu", "cuda"):
+            folder = run.folder / f"llama-cpp-python-0.2.44/{variant}"
+            folder.mkdir(parents=True)
+            (folder / "build.log").write_bytes(f"of {variant}\n".encode() + b"\xff\n")
+            (folder / "compile.log").write_text("compiled\n")
+        write_summary(run, RunSummary(name=run.name, command=(), started_s=1, seconds=2,
+                                      exit_code=0, units={}))  # fmt: skip
     return run.folder
+
+
+def write_log(run: Run, variant: str, text: str) -> None:
+    folder = run.folder / f"demo-1.0.0/{variant}"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "build.log").open("a") as log:
+        log.write(text)
+
+
+def between_looks(monkeypatch: pytest.MonkeyPatch, *events: Callable[[], object]) -> None:
+    """Let one thing happen each time that a follower waits."""
+    coming = iter(events)
+    monkeypatch.setattr("farm.cli.verbs.logs.time.sleep", lambda _: next(coming)())
 
 
 def logs(farm: Farm, *arguments: str) -> Ended:
@@ -312,6 +334,45 @@ def test_the_log_of_a_unit_is_printed_whole(farm: Farm, logged: Path) -> None:
     assert logs(farm, "llama-cpp-python@0.2.44:cpu").out == "of cpu\n\ufffd\n"
     assert logs(farm, "cpu", "--compile", "--run", logged.name).out == "compiled\n"
     assert logs(farm, "cuda", "--follow").out == "of cuda\n\ufffd\n"
+
+
+def test_an_exact_label_is_taken_though_others_hold_it(farm: Farm, project: Path) -> None:
+    with new_run(project / "out") as run:
+        write_log(run, "cuda", "plain\n")
+        write_log(run, "cuda-sm_90", "narrowed\n")
+    assert logs(farm, "demo@1.0.0:cuda").out == "plain\n"
+    assert logs(farm, "sm_90").out == "narrowed\n"
+    assert logs(farm, "cuda").code == ExitCode.USAGE
+
+
+def test_a_log_is_followed_that_does_not_exist_yet(
+    farm: Farm, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the very unit that is named, though another's is there already; to the run's end."""
+    with ExitStack() as living:
+        run = living.enter_context(new_run(project / "out"))
+        write_log(run, "cuda-sm_90", "narrowed\n")
+        between_looks(
+            monkeypatch,
+            lambda: write_log(run, "cuda", "first\n"),
+            lambda: write_log(run, "cuda", "second\n"),
+            living.close,
+        )
+        assert logs(farm, "demo@1.0.0:cuda", "--follow").out == "first\nsecond\n"
+
+
+def test_following_ends_with_a_run_that_is_killed(
+    farm: Farm, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with new_run(project / "out") as run:  # leaves no summary
+        write_log(run, "cuda", "its last words\n")
+    assert logs(farm, "--follow", "--run", run.name).out == "its last words\n"
+    with ExitStack() as living:
+        silent = living.enter_context(new_run(project / "out"))
+        between_looks(monkeypatch, living.close)
+        ended = logs(farm, "--follow", "--run", silent.name)
+    assert ended.code == ExitCode.USAGE
+    assert "has no build.log" in ended.err
 
 
 def test_of_several_logs_one_must_be_named_and_paths_are_told(farm: Farm, logged: Path) -> None:
