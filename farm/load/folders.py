@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+VARIABLE = "FARM_CACHE_DIR"
 TAG = "CACHEDIR.TAG"
 _SIGNATURE = "Signature: 8a477f597d28d172789f06886806bc55"
 _TAG_TEXT = f"""{_SIGNATURE}
@@ -15,9 +16,12 @@ _OWN = {TAG, ".in-use", "bases", "engine", "store", "tmp"}
 
 def cache_folder() -> Path:
     """``$FARM_CACHE_DIR``, or the user's cache folder as the platform defines it."""
-    chosen = os.environ.get("FARM_CACHE_DIR")
-    if chosen:
-        return Path(chosen).absolute()
+    chosen = os.environ.get(VARIABLE)
+    return Path(chosen).absolute() if chosen else usual_cache_folder()
+
+
+def usual_cache_folder() -> Path:
+    """The user's cache folder as the platform defines it."""
     from platformdirs import user_cache_path  # not needed where the variable is set
 
     return user_cache_path("farm", appauthor=False)

@@ -6,8 +6,11 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from farm.load.folders import VARIABLE, usual_cache_folder
+
 if TYPE_CHECKING:
     from farm.model.unit import Unit
+    from farm.run.options import BuildOptions
     from farm.run.run_context import RunContext
 
 
@@ -18,9 +21,28 @@ def repeat_command(unit: Unit, context: RunContext) -> str:
     words += [] if Path.cwd().is_relative_to(root) else ["-C", str(root)]
     words += ["build", unit.label]
     words += [] if out == context.place.project.out else ["--output-dir", str(out)]
-    words += ["--max-jobs", str(context.options.max_jobs)] if context.options.max_jobs else []
-    words += [] if context.options.preflight else ["--no-preflight"]
+    words += _option_words(context.options)
     if context.options.look and unit.label in context.looked:
         words += ["--until", "configure"]
         words += [word for glob in context.options.look.only for word in ("--only", glob)]
-    return shlex.join(words)
+    return _variables(context.place.cache) + shlex.join(words)
+
+
+def _option_words(options: BuildOptions) -> list[str]:
+    """All that was asked for and that may decide whether it fails again."""
+    mirror, memory = options.source_mirror, options.memory_bytes
+    valued = {
+        "--max-jobs": options.max_jobs,
+        "--nvcc-threads": options.nvcc_threads,
+        "--memory": f"{round(memory / 2**20, 3):.12g} MiB" if memory else None,
+        "--engine": None if options.engine == "auto" else options.engine,
+        "--source-mirror": mirror.root if mirror else None,
+    }
+    words = [word for name, value in valued.items() if value for word in (name, str(value))]
+    words += ["--offline"] if options.offline else []
+    return words + ([] if options.preflight else ["--no-preflight"])
+
+
+def _variables(cache: Path) -> str:
+    """The cache folder, where it is not the one that everybody has: there is no option for it."""
+    return "" if cache == usual_cache_folder() else f"{VARIABLE}={shlex.quote(str(cache))} "
