@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from jinja2 import Environment, TemplateError
+    from jinja2 import Environment
 
     from farm.model.look import Look
     from farm.model.unit import PatchFile, TextEdit, Unit
@@ -45,20 +45,18 @@ def render_template(name: str, templates: tuple[Path, ...], **values: object) ->
     """The text of a template with these values, and ``epoch``, the one of every build.
 
     Raises:
-        RecipeError: a template of the project is not what jinja2 takes.
+        RecipeError: a template of the project is not what jinja2 takes, or what it says fails.
     """
-    from jinja2 import TemplateError
-
     try:
         template = _environment(templates).get_template(name)
         return template.render(epoch=SOURCE_DATE_EPOCH, **values)
-    except TemplateError as error:
+    except Exception as error:  # expressions of a template may raise anything
         raise _template_problem(error, templates) from error
 
 
-def _template_problem(error: TemplateError, templates: tuple[Path, ...]) -> RecipeError:
+def _template_problem(error: Exception, templates: tuple[Path, ...]) -> RecipeError:
     """Where a template is wrong: the deepest of its lines that jinja2 names."""
-    from jinja2 import TemplateSyntaxError
+    from jinja2 import TemplateError, TemplateSyntaxError
 
     place = Place(file=str(templates[0]))
     for frame in traceback.extract_tb(error.__traceback__):
@@ -66,7 +64,10 @@ def _template_problem(error: TemplateError, templates: tuple[Path, ...]) -> Reci
             place = Place(file=frame.filename, line=frame.lineno)
     if isinstance(error, TemplateSyntaxError):
         place = Place(file=error.filename or place.file, line=error.lineno)
-    return RecipeError([Problem(place=place, what=f"the template is wrong: {error.message}")])
+    what = f"{type(error).__name__}: {error}"
+    if isinstance(error, TemplateError):
+        what = str(error.message)  # without a place of its own
+    return RecipeError([Problem(place=place, what=f"the template is wrong: {what}")])
 
 
 def base_reference(unit: Unit) -> str:
