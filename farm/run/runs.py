@@ -81,7 +81,9 @@ def new_run(out: Path) -> Iterator[Run]:
 
 def _with_folder(out: Path) -> Run:
     while True:
-        name = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(4)}"
+        now = time.time()  # runs sort by name, also those that begin within one second
+        stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now))
+        name = f"{stamp}-{int(now % 1 * 1e6):06d}-{secrets.token_hex(2)}"
         folder = runs_folder(out) / name
         with storage_errors(folder):
             folder.parent.mkdir(parents=True, exist_ok=True)
