@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from elftools.elf.elffile import ELFFile
 
-from tests.support.farming import Farm, copy_project
+from tests.support.farming import copy_project, sharing
 
 if TYPE_CHECKING:
     from farm.engine.endpoint import Endpoint
@@ -128,7 +128,7 @@ def wrong(
     """One run of builds that would give a wheel, but not the one that was asked for."""
     del private_engine
     root = copy_project("accelerators", tmp_path_factory.mktemp("wrong") / "project")
-    farm = Farm(root=root, cache=farm_cache)
+    farm = sharing(farm_cache, root)
     units = ("kernel:cpu", "kernel:otherhost", "kernel:othernvcchost", "kernel:refused")
     refused = farm.build(*units)
     assert refused.code == 4
@@ -188,7 +188,7 @@ def test_another_compiler_than_the_pinned_one_is_seen_and_refused(
 @pytest.fixture(scope="module")
 def toolkits(farm_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Done:
     root = copy_project("accelerators", tmp_path_factory.mktemp("toolkits") / "project")
-    return Farm(root=root, cache=farm_cache).build(*(f"kernel:{name}" for name in TOOLKITS))
+    return sharing(farm_cache, root).build(*(f"kernel:{name}" for name in TOOLKITS))
 
 
 @pytest.mark.parametrize("variant", TOOLKITS)

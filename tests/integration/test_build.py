@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from farm import __version__
-from tests.support.farming import Farm, copy_project, in_container
+from tests.support.farming import Farm, copy_project, in_container, sharing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +37,7 @@ def farm(
     """The project with one C function, built once."""
     del private_engine
     root = copy_project("faults", tmp_path_factory.mktemp("build") / "tiny")
-    made = Farm(root=root, cache=farm_cache)
+    made = sharing(farm_cache, root)
     done = made.build("tiny:cpu")
     assert done.code == 0, done.said
     assert done.outcomes() == {TINY: "built"}
@@ -51,7 +51,7 @@ def pair(
     """Two real packages, one of which builds the other; built once."""
     del private_engine
     root = copy_project("pair", tmp_path_factory.mktemp("build") / "pair")
-    made = Farm(root=root, cache=farm_cache)
+    made = sharing(farm_cache, root)
     done = made.build("mdurl")
     assert done.code == 0, done.said
     order = [event["unit"] for event in done.events if event["event"] == "UnitStarted"]
@@ -69,7 +69,7 @@ def test_the_wheel_works_in_a_clean_container(farm: Farm, private_engine: Endpoi
 def test_a_result_is_the_wheel_its_record_its_dockerfile_and_its_logs(farm: Farm) -> None:
     names = {p.relative_to(farm.result("cpu")).as_posix() for p in farm.result("cpu").rglob("*")}
     logs = {"logs", "logs/build.log", "logs/compile.log"}
-    assert names == {WHEEL, "record.json", "Dockerfile", *logs}
+    assert names == {WHEEL, "record.json", "Dockerfile", "manifest.json", *logs}
 
 
 def test_the_record_says_how_it_was_made(farm: Farm) -> None:
@@ -154,7 +154,7 @@ def link_elsewhere(path: Path) -> None:
 
 
 @pytest.mark.parametrize("touch", [flip, cut, remove, link_elsewhere])
-def test_a_wheel_that_was_touched_is_no_result(
+def test_a_wheel_that_was_touched_is_not_served(
     farm: Farm, touch: Callable[[Path], None], tmp_path: Path
 ) -> None:
     out = Path(shutil.copytree(farm.out, tmp_path / "out", symlinks=True))
@@ -162,13 +162,13 @@ def test_a_wheel_that_was_touched_is_no_result(
     assert "to build" not in same.stdout
     touch(out / "tiny-1.0/cpu" / WHEEL)
     touched = farm.run("plan", "--output-dir", str(out), "tiny:cpu")
-    assert "to build" in touched.stdout
+    assert "its result is kept" in touched.stdout
 
 
-def test_a_wheel_that_was_touched_is_built_again(farm: Farm) -> None:
+def test_a_wheel_that_was_touched_is_put_there_again(farm: Farm) -> None:
     path, whole = farm.wheel("cpu"), sha256(farm.wheel("cpu"))
     flip(path)
-    assert farm.build("tiny:cpu").outcomes() == {TINY: "built"}
+    assert farm.build("tiny:cpu").outcomes() == {TINY: "unchanged"}
     assert sha256(farm.wheel("cpu")) == whole
     assert farm.build("tiny:cpu").outcomes() == {TINY: "unchanged"}
 
@@ -179,7 +179,7 @@ def test_a_damaged_record_is_no_result(farm: Farm, damage: str, tmp_path: Path) 
     (out / "tiny-1.0/cpu/record.json").write_text(damage, encoding="latin-1")
     planned = farm.run("plan", "--output-dir", str(out), "tiny:cpu")
     assert planned.code == 0, planned.said
-    assert "to build" in planned.stdout
+    assert "its result is kept" in planned.stdout
 
 
 def test_rebuild_compiles_again_and_gives_the_same_bytes(farm: Farm) -> None:
@@ -231,7 +231,10 @@ def test_rebuild_of_what_needs_another_leaves_the_other_and_gives_the_same_bytes
     assert sha256(pair.wheel("pure", "mdurl-0.1.2")) == whole
 
 
-def test_a_needed_wheel_that_is_lost_is_built_again_and_its_dependent_is_not(pair: Farm) -> None:
+def test_a_needed_wheel_that_is_lost_is_put_there_again_and_its_dependent_stays(
+    pair: Farm,
+) -> None:
     shutil.rmtree(pair.result("pure", "flit-core-3.12.0"))
     done = pair.build("mdurl")
-    assert done.outcomes() == {"flit-core@3.12.0:pure": "built", "mdurl@0.1.2:pure": "unchanged"}
+    assert set(done.outcomes().values()) == {"unchanged"}
+    assert pair.wheel("pure", "flit-core-3.12.0").exists()

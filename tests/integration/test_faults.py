@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from farm.engine import namespaces, private
-from tests.support.farming import Done, Farm, Told, borrow_cache, copy_project, quiet
+from tests.support.farming import Done, Farm, Told, borrow_cache, copy_project, quiet, sharing
 
 if TYPE_CHECKING:
     from farm.engine.endpoint import Endpoint
@@ -52,7 +52,7 @@ def farm(
     assert first in text
     # an engine that remembers the failure of an earlier session would not fail again
     recipe.write_text(text.replace(first, f'{first}, ONCE: "{time.time_ns()}"'), encoding="utf-8")
-    return Farm(root=root, cache=farm_cache)
+    return sharing(farm_cache, root)
 
 
 @pytest.fixture(scope="module")

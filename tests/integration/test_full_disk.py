@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from farm.engine import private
-from tests.support.farming import Farm, borrow_cache, copy_project, until
+from tests.support.farming import Farm, borrow_cache, copy_project, sharing, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,7 +91,7 @@ def test_the_engines_disk_is_full_while_it_compiles(farm_cache: Path, tmp_path: 
 @pytest.fixture
 def farm(farm_cache: Path, private_engine: Endpoint, tmp_path: Path) -> Farm:
     del private_engine
-    return Farm(root=copy_project("faults", tmp_path / "project"), cache=farm_cache)
+    return sharing(farm_cache, copy_project("faults", tmp_path / "project"))
 
 
 @pytest.mark.parametrize("leave_mib", [0, 2, 60])

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.farming import Farm, add_variant, copy_project, in_container
+from tests.support.farming import Farm, add_variant, copy_project, in_container, sharing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,7 +46,7 @@ def built(
     root = copy_project("faults", tmp_path_factory.mktemp("identity") / "project")
     add_variant(root, "other", edit(43))
     add_version(root)
-    farm = Farm(root=root, cache=farm_cache)
+    farm = sharing(farm_cache, root)
     locked = farm.run("lock", "tiny@1.1:cpu")
     assert locked.code == 0, locked.said
     done = farm.build(*FOLDERS)
@@ -73,11 +73,11 @@ def add_version(root: Path) -> None:
 
 
 @pytest.fixture
-def farm(built: Farm, tmp_path: Path) -> Farm:
-    """The same project and results, to be tampered with."""
+def farm(built: Farm, farm_cache: Path, tmp_path: Path) -> Farm:
+    """The same project and results, to be tampered with; nothing is kept of them elsewhere."""
     root = tmp_path / "project"
     shutil.copytree(built.root, root, symlinks=True)
-    return Farm(root=root, cache=built.cache)
+    return sharing(farm_cache, root)
 
 
 def digest(farm: Farm, unit: str) -> str:

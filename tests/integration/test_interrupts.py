@@ -207,7 +207,7 @@ def test_a_killed_farm_takes_its_client_and_its_steps_along_and_the_next_run_suc
         running.process.wait()
     assert_nothing_runs_on(farm)
     assert_nothing_published(farm)
-    assert "unfinished" in farm.run("status").stdout
+    assert "was killed" in farm.run("status").stdout
     done = farm.build(NAP)
     assert done.code == 0, done.said
     assert done.outcomes() == {NAP: "built"}

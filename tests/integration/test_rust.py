@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support.farming import Farm, copy_project
+from tests.support.farming import Farm, copy_project, sharing
 
 if TYPE_CHECKING:
     from tests.support.farming import Done
@@ -25,7 +25,7 @@ MISSING = "missing"
 @pytest.fixture(scope="module")
 def farm(farm_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Farm:
     root = copy_project("rust", tmp_path_factory.mktemp("rust") / "project")
-    return Farm(root=root, cache=farm_cache)
+    return sharing(farm_cache, root)
 
 
 @pytest.fixture(scope="module")

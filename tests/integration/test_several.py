@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.farming import Done, Farm, add_variant, copy_project, until
+from tests.support.farming import Done, Farm, add_variant, copy_project, sharing, until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +32,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def farm(project: Path, farm_cache: Path, private_engine: Endpoint) -> Farm:
     del private_engine
-    return Farm(root=project, cache=farm_cache)
+    return sharing(farm_cache, project)
 
 
 @pytest.fixture(scope="module")
@@ -69,9 +69,8 @@ def test_one_at_a_time_does_not_overlap(at_once: Done, farm: Farm) -> None:
     del at_once
     done = farm.build("--rebuild", "-j", "1", ONE, TWO)
     assert done.code == 0, done.said
-    begin = {e["unit"]: e["time_s"] for e in done.events if e["event"] == "UnitStarted"}
-    end = {e["unit"]: e["time_s"] for e in done.events if e["event"] == "UnitFinished"}
-    assert begin[TWO] >= end[ONE]
+    spans = sorted(done.span(unit, "compile") for unit in (ONE, TWO))
+    assert spans[0][1] <= spans[1][0]
 
 
 def test_two_farms_build_the_same_unit_once(at_once: Done, farm: Farm) -> None:

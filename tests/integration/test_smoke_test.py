@@ -25,7 +25,7 @@ from farm.run.settle import template_folders
 from farm.run.smoke_test import SmokeTestBed, try_wheel, wheel_at
 from farm.run.tasks import Tasks
 from farm.store.record import read_record
-from tests.support.farming import Farm, copy_project, quiet
+from tests.support.farming import Farm, copy_project, quiet, sharing
 
 if TYPE_CHECKING:
     from farm.model.unit import Unit
@@ -51,7 +51,7 @@ BAD = {
 @pytest.fixture(scope="module")
 def farm(farm_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Farm:
     root = copy_project("smoke", tmp_path_factory.mktemp("smoke") / "project")
-    return Farm(root=root, cache=farm_cache)
+    return sharing(farm_cache, root)
 
 
 @pytest.fixture(scope="module")

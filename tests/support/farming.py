@@ -256,6 +256,20 @@ def borrow_cache(lender: Path, folder: Path) -> Path:
     return folder
 
 
+def share_cache(lender: Path, folder: Path) -> Path:
+    """Make a cache folder that shares everything with another, its engine too, but results."""
+    folder.mkdir(parents=True)
+    for name in ("engine", "bases", "store"):
+        (lender / name).mkdir(exist_ok=True)
+        (folder / name).symlink_to(lender / name)
+    return folder
+
+
+def sharing(lender: Path, root: Path) -> Farm:
+    """The command on a project, with the engine and all but the results of a cache folder."""
+    return Farm(root=root, cache=share_cache(lender, root.with_name(f"{root.name}.cache")))
+
+
 def copy_project(name: str, folder: Path) -> Path:
     """Copy a project of the tests, without results that somebody may have left there."""
     ignored = shutil.ignore_patterns("out", "__pycache__")
