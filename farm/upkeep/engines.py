@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import pwd
-import shutil
-import subprocess
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from farm.debian import apt, archive, toolbox
@@ -18,16 +13,11 @@ from farm.upkeep.checks import ok, problem, size_text, warning
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from farm.engine.probe import ProbeReport
     from farm.upkeep.checks import Check, Situation
 
-_ROOTLESS_PROGRAMS = (("newuidmap", "uidmap"), ("newgidmap", "uidmap"))
-_SYSCTLS = (
-    "kernel.unprivileged_userns_clone",
-    "user.max_user_namespaces",
-    "kernel.apparmor_restrict_unprivileged_userns",
-)
 _PROBE_S = 3.0
 _PASSED_OVER = "farm uses its private engine instead"
 
@@ -39,14 +29,17 @@ def user_engine() -> ProbeReport:
 
 def checks(situation: Situation, user: ProbeReport) -> Iterator[Check]:
     """Look at the engines; ``user`` is what `user_engine` found."""
-    obstacles = tuple(_obstacles())
-    yield _docker(user, situation, can_have_private=not obstacles)
+    obstacle = None
+    try:
+        toolbox.require_host()
+    except EngineError as error:
+        obstacle = error
+    yield _docker(user, situation, can_have_private=obstacle is None)
     prepared = toolbox.existing(situation.cache) is not None
-    if obstacles:
-        yield from _hindered(obstacles, has_docker=user.good, prepared=prepared)
+    if obstacle is not None:
+        yield _hindered(obstacle, has_docker=user.good, prepared=prepared)
     else:
-        yield ok("root or rootless tools", _rights())
-        yield ok("programs for bootstrapping", ", ".join(_programs()))
+        yield ok("root rights and programs", f"farm runs as root; {', '.join(_programs())}")
     yield from _packages(prepared=prepared)
     yield _private(situation.cache, prepared=prepared)
 
@@ -68,78 +61,11 @@ def _docker(report: ProbeReport, situation: Situation, *, can_have_private: bool
     return ok(name, f"{report.detail}; {_PASSED_OVER}")
 
 
-def _obstacles() -> Iterator[EngineError]:
-    """Why this user on this machine can neither bootstrap nor start a private engine."""
-    try:
-        toolbox.require_host()
-    except EngineError as error:
-        yield error
-
-
-def _hindered(
-    obstacles: tuple[EngineError, ...], *, has_docker: bool, prepared: bool
-) -> Iterator[Check]:
-    for error in obstacles:
-        missing = rootless_obstacles() if os.geteuid() else ()
-        found = "; ".join((error.message, *missing))
-        if has_docker and prepared:
-            yield warning("root or rootless tools", found, error.hint)
-        else:
-            yield problem("root or rootless tools", found, error.hint, error.code)
-
-
-def _rights() -> str:
-    if os.geteuid() == 0:
-        return "farm runs as root"
-    missing = rootless_obstacles()
-    return f"farm runs as {_user_name()}; " + ("; ".join(missing) or "all rootless tools")
-
-
-def rootless_obstacles() -> tuple[str, ...]:
-    """What is missing for namespaces without root, each in a phrase."""
-    found = [
-        f"{program} is missing (package {package})"
-        for program, package in _ROOTLESS_PROGRAMS
-        if shutil.which(program) is None
-    ]
-    user = _user_name()
-    found += [
-        f"{file} has no range of 65536 for {user}"
-        for file in (Path("/etc/subuid"), Path("/etc/subgid"))
-        if not has_range(file, user, os.geteuid())
-    ]
-    if not _can_make_user_namespace():
-        found.append(f"unprivileged user namespaces are off (sysctl {', '.join(_SYSCTLS)})")
-    return tuple(found)
-
-
-def _user_name() -> str:
-    # not getpass: after sudo the variables that it reads may still name somebody else
-    try:
-        return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        return str(os.geteuid())
-
-
-def has_range(file: Path, user: str, uid: int) -> bool:
-    """Whether subuid(5) or subgid(5) gives a user enough ids for a whole system."""
-    try:
-        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return False
-    fields = [line.split(":") for line in lines]
-    return any(
-        len(f) == 3 and f[0] in {user, str(uid)} and f[2].isdecimal() and int(f[2]) >= 65_536  # noqa: PLR2004 - fields and ids
-        for f in fields
-    )
-
-
-def _can_make_user_namespace() -> bool:
-    unshare = shutil.which("unshare")
-    if unshare is None:
-        return False
-    command = [unshare, "--user", "--map-root-user", "true"]
-    return subprocess.run(command, capture_output=True, check=False, timeout=5).returncode == 0
+def _hindered(error: EngineError, *, has_docker: bool, prepared: bool) -> Check:
+    name = "root rights and programs"
+    if has_docker and prepared:
+        return warning(name, error.message, error.hint)
+    return problem(name, error.message, error.hint, error.code)
 
 
 def _programs() -> tuple[str, ...]:
