@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import shutil
 import signal
-import subprocess
 import threading
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from farm.engine.buildx_client import POLL_S, Client, Watch, answers, client_environment
-from farm.engine.rawjson import NO_SPACE, Progress, StepSummary
+from farm.engine.buildx_client import Client, Watch, answers
+from farm.engine.engine import BuildResult
+from farm.engine.rawjson import NO_SPACE, Progress
 from farm.errors import (
     BuildError,
     CancelledError,
@@ -25,16 +24,18 @@ from farm.errors import (
     OutOfMemoryError,
     StorageError,
 )
+from farm.host import programs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from farm.engine.endpoint import Endpoint
-    from farm.events import Event
+    from farm.engine.engine import BuildRequest
+    from farm.events import Sink
+    from farm.host.programs import Cancel
 
 CANCEL_GRACE_S = 0.2
-PIPE_GRACE_S = 5.0
 FULL_BYTES = 1 << 20
 TAIL_LINES = 12
 LOST_TIMEOUT_S = 5.0
@@ -58,64 +59,6 @@ _LOST = (
 )
 
 
-class Cancel(Protocol):
-    """Tells whether the build is still wanted; ``threading.Event`` is one."""
-
-    def is_set(self) -> bool:
-        """Return True when the build is to end."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuildRequest:
-    """What to build, and where the result goes.
-
-    ``output`` is a folder to which the target's files are copied; nothing is
-    kept in the engine but its cache, unless ``image`` names an image that the
-    target becomes there instead.  ``secrets`` are ids and files, so that no
-    secret is in a command line.  ``contexts`` are named build contexts.
-    """
-
-    unit: str
-    context: Path
-    dockerfile: Path
-    target: str
-    output: Path
-    image: str = ""
-    build_args: tuple[tuple[str, str], ...] = ()
-    secrets: tuple[tuple[str, Path], ...] = ()
-    contexts: tuple[tuple[str, str], ...] = ()
-    no_cache_stages: tuple[str, ...] = ()
-    cgroup_parent: str = ""
-    timeout_s: float | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuildResult:
-    """How a build ended that ran to its end, well or not.
-
-    ``error`` is what BuildKit says (``failed to solve: …``), empty on success;
-    ``farm_errors`` is what the programs in the container said after ``farm:
-    error:``; ``said`` the last plain lines; ``clipped`` is True when the engine
-    cut the live log, ``no_space`` when a step wrote that the disk is full.
-    """
-
-    exit_status: int
-    seconds: float
-    steps: tuple[StepSummary, ...] = ()
-    error: str = ""
-    farm_errors: tuple[str, ...] = ()
-    said: tuple[str, ...] = ()
-    clipped: bool = False
-    no_space: bool = False
-
-    @property
-    def failed_step(self) -> str:
-        """The step that failed, or nothing."""
-        failed = [step for step in self.steps if step.error]
-        own = [step for step in failed if "context canceled" not in step.error]
-        return next((step.name for step in own or failed), "")
-
-
 def command(endpoint: Endpoint, request: BuildRequest) -> list[str]:
     """Return the argument vector of a build."""
     argv = [*endpoint.buildx, "build", "--progress=rawjson"]
@@ -126,13 +69,8 @@ def command(endpoint: Endpoint, request: BuildRequest) -> list[str]:
         argv += ["--build-arg", f"{name}={value}"]
     for name, path in request.secrets:
         argv += ["--secret", _fields(("id", name), ("src", str(path)))]
-    for name, value in request.contexts:
-        argv += ["--build-context", f"{name}={value}"]
-    if request.no_cache_stages:
-        argv += ["--no-cache-filter", ",".join(request.no_cache_stages)]
-    cgroup = request.cgroup_parent or endpoint.cgroup_parent
-    if cgroup:
-        argv += ["--cgroup-parent", cgroup]
+    if endpoint.cgroup_parent:
+        argv += ["--cgroup-parent", endpoint.cgroup_parent]
     return [*argv, str(request.context)]
 
 
@@ -151,50 +89,38 @@ def _fields(*pairs: tuple[str, str]) -> str:
 def build(
     endpoint: Endpoint,
     request: BuildRequest,
-    on_event: Callable[[Event], None],
+    on_event: Sink,
     *,
     cancel: Cancel,
     watch: Watch | None = None,
 ) -> BuildResult:
-    """Build, emitting events from another thread, and return how it ended.
-
-    A step that fails is a result, with its error.  Nothing keeps running after
-    the return, whatever happened.
-
-    Raises:
-        CancelledError: ``cancel`` was set; at most 1.5 s after that.
-        BuildError: It took longer than the request's ``timeout_s``.
-        EngineError: The engine is not there, went away, or stopped answering.
-        StorageError: The engine or the output folder has no space left.
-        OutOfMemoryError: A step was killed, most likely by the kernel.
-    """
+    """Build; see `farm.engine.engine.Engine.solve`.  Cancelled it ends within some 1.5 s."""
     started = time.monotonic()
-    client = _start(endpoint, request, on_event)
-    reader = _thread(client.read)
+    client = Client(progress=Progress(request.unit), on_event=on_event, cancel=cancel)
     worker = _thread(client.work)
     _thread(client.guard, endpoint, watch or Watch())
     try:
-        given_up = _wait(client, cancel, request.timeout_s)
+        status = _run(endpoint, request, client)
     finally:
         client.ended.set()
-        client.interrupt() if client.process.poll() is None else client.kill()
-        client.process.wait()
-        reader.join(CANCEL_GRACE_S if cancel.is_set() else PIPE_GRACE_S)
-        client.chunks.put(b"")  # something that is not ours may hold the pipe open for ever
+        client.chunks.put(b"")
         worker.join(CANCEL_GRACE_S if cancel.is_set() else None)
         client.muted = True  # whoever asked is told no more once this returns
-        if client.process.stderr is not None and not reader.is_alive():
-            client.process.stderr.close()
     if client.broken is not None:
         raise client.broken
-    result = _result(client, seconds=round(time.monotonic() - started, 3))
-    if cancel.is_set() and (given_up or result.exit_status != 0):
+    if status and cancel.is_set():
         raise CancelledError(f"{request.unit} was cancelled")
-    if given_up:
-        raise BuildError(f"{request.unit} took longer than {request.timeout_s:g} s and was ended")
-    if client.lost:
-        raise EngineError(f"the engine {endpoint.name} stopped answering", hint=_LOST_HINT)
-    _raise_if_not_the_steps_fault(endpoint, request, result, client.process.returncode)
+    progress = client.progress
+    result = BuildResult(
+        exit_status=status if status >= 0 else 128 - status,
+        seconds=round(time.monotonic() - started, 3),
+        steps=progress.steps(),
+        error=(progress.error() or "buildx ended without a word") if status else "",
+        farm_errors=tuple(progress.farm_errors),
+        said=tuple(progress.plain[-TAIL_LINES:]),
+        no_space=progress.no_space,
+    )
+    _raise_if_not_the_steps_fault(endpoint, request, result, status)
     return result
 
 
@@ -204,56 +130,31 @@ def _thread(target: Callable[..., None], *arguments: object) -> threading.Thread
     return thread
 
 
-def _start(endpoint: Endpoint, request: BuildRequest, on_event: Callable[[Event], None]) -> Client:
+def _run(endpoint: Endpoint, request: BuildRequest, client: Client) -> int:
+    """Run buildx to its end; returns its status."""
     argv = command(endpoint, request)
-    # The client must not outlive a farm that is killed; where there is no setpriv, it
-    # ends with the connection to its terminal or not at all.
-    if shutil.which(argv[0]) is None:  # setpriv would hide it
-        raise EngineError(f"there is no program {argv[0]}", hint="run farm doctor")
-    setpriv = shutil.which("setpriv")
-    guarded = [setpriv, "--pdeathsig", "KILL", *argv] if setpriv else argv
     try:
-        process = subprocess.Popen(
-            guarded,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            env=client_environment(endpoint),
-            start_new_session=True,
-        )
+        return programs.run(
+            argv,
+            env=endpoint.environment(),
+            merged=True,
+            on_data=client.chunks.put,
+            cancel=client,
+            timeout_s=request.timeout_s,
+        ).status
+    except CancelledError:
+        if not client.lost:
+            raise CancelledError(f"{request.unit} was cancelled") from None
+        why = f"the engine {endpoint.name} stopped answering"
+        raise EngineError(why, hint=_LOST_HINT) from None
+    except TimeoutError as error:
+        late = f"{request.unit} took longer than {request.timeout_s:g} s and was ended"
+        raise BuildError(late) from error
+    except programs.MissingProgramError as error:
+        raise EngineError(f"there is no program {error}", hint="run farm doctor") from error
     except OSError as error:
-        raise EngineError(
-            f"cannot start {argv[0]}: {error.strerror}", hint="run farm doctor"
-        ) from error
-    return Client(process=process, progress=Progress(request.unit), on_event=on_event)
-
-
-def _wait(client: Client, cancel: Cancel, timeout_s: float | None) -> bool:
-    """Wait for the end; return True if the build was given up (cancelled, or too late)."""
-    deadline = None if timeout_s is None else time.monotonic() + timeout_s
-    while True:
-        try:
-            client.process.wait(POLL_S)
-        except subprocess.TimeoutExpired:
-            if cancel.is_set() or (deadline is not None and time.monotonic() > deadline):
-                return True
-        else:
-            return False
-
-
-def _result(client: Client, *, seconds: float) -> BuildResult:
-    progress = client.progress
-    status = client.process.returncode
-    return BuildResult(
-        exit_status=status if status >= 0 else 128 - status,
-        seconds=seconds,
-        steps=progress.steps(),
-        error=(progress.error() or "buildx ended without a word") if status else "",
-        farm_errors=tuple(progress.farm_errors),
-        said=tuple(progress.plain[-TAIL_LINES:]),
-        clipped=progress.clipped,
-        no_space=progress.no_space,
-    )
+        why = f"cannot start {argv[0]}: {error.strerror}"
+        raise EngineError(why, hint="run farm doctor") from error
 
 
 def _raise_if_not_the_steps_fault(

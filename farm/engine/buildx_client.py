@@ -1,33 +1,22 @@
-"""The buildx process while it runs: read without delay, watched, and ended for certain."""
+"""What a running buildx writes, made into events, and whether its engine still answers."""
 
 from __future__ import annotations
 
-import signal
-import subprocess
 import threading
-import time
-from contextlib import suppress
 from dataclasses import dataclass, field
-from os import killpg
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
+from farm.errors import CancelledError
+from farm.host import programs
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from farm.engine.endpoint import Endpoint
     from farm.engine.rawjson import Progress
-    from farm.events import Event
-
-POLL_S = 0.1
-INTERRUPT_GRACE_S = 1.0
-READ_BYTES = 1 << 16
-
-_PASSED_ON = frozenset(
-    {"BUILDX_BUILDER", "BUILDX_CONFIG", "HOME", "LANG", "LOGNAME", "NO_PROXY", "PATH", "USER"}
-    | {"SSH_AUTH_SOCK", "SSL_CERT_DIR", "SSL_CERT_FILE", "TMPDIR", "XDG_CONFIG_HOME"}
-    | {"XDG_RUNTIME_DIR", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "no_proxy"}
-)
+    from farm.events import Event, Sink
+    from farm.host.programs import Cancel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,28 +34,21 @@ class Watch:
 
 @dataclass(slots=True, kw_only=True)
 class Client:
-    """The running client, what it has written, and what its three threads do."""
+    """What the running client has written, and what is made of it; it is its own `Cancel`."""
 
-    process: subprocess.Popen[bytes]
     progress: Progress
-    on_event: Callable[[Event], None]
+    on_event: Sink
+    cancel: Cancel
     broken: BaseException | None = None
     lost: bool = False
     muted: bool = False
     ended: threading.Event = field(default_factory=threading.Event)
     chunks: SimpleQueue[bytes] = field(default_factory=SimpleQueue)
+    """What is read at once, since buildx waits only 3 s for a slow reader at its end."""
 
-    def read(self) -> None:
-        """Read what the client writes, at once: it waits only 3 s for a slow reader at its end.
-
-        What is not yet worked on waits here, at most the length of the log.
-        """
-        stream = self.process.stderr
-        if stream is not None:
-            with suppress(ValueError, OSError):  # closed under us when time is up
-                while data := stream.read1(READ_BYTES):  # type: ignore[attr-defined]  # buffered
-                    self.chunks.put(data)
-        self.chunks.put(b"")
+    def is_set(self) -> bool:
+        """Whether it is to end: nobody wants it, or its engine is lost."""
+        return self.lost or self.cancel.is_set()
 
     def work(self) -> None:
         """Make events of what was read, until the end of it."""
@@ -92,21 +74,7 @@ class Client:
             missed = 0 if answers(endpoint, self.ended, timeout_s=watch.timeout_s) else missed + 1
             if missed >= watch.misses and not self.ended.is_set():
                 self.lost = True
-                self.kill()
                 return
-
-    def interrupt(self) -> None:
-        """Ask the client to end, and see to it that it does, within little more than a second."""
-        with suppress(ProcessLookupError):
-            self.process.send_signal(signal.SIGINT)
-        with suppress(subprocess.TimeoutExpired):
-            self.process.wait(INTERRUPT_GRACE_S)
-        self.kill()
-
-    def kill(self) -> None:
-        """End the client and whatever it started."""
-        with suppress(ProcessLookupError, PermissionError):
-            killpg(self.process.pid, signal.SIGKILL)
 
 
 def answers(endpoint: Endpoint, ended: threading.Event, *, timeout_s: float) -> bool:
@@ -114,35 +82,12 @@ def answers(endpoint: Endpoint, ended: threading.Event, *, timeout_s: float) -> 
 
     Where ``ended`` is set meanwhile nobody wants to know, and True is returned.
     """
+    argv = (*endpoint.docker, "version", "--format", "{{.Server.Version}}")
     try:
-        process = subprocess.Popen(
-            [*endpoint.docker, "version", "--format", "{{.Server.Version}}"],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env=client_environment(endpoint),
-        )
-    except OSError:  # a machine out of processes says nothing about the engine
+        done = programs.run(argv, env=endpoint.environment(), cancel=ended, timeout_s=timeout_s)
+    except TimeoutError:
+        return False
+    # A machine out of processes says nothing about the engine.
+    except (CancelledError, programs.MissingProgramError, OSError):
         return True
-    deadline = time.monotonic() + timeout_s
-    with process:
-        while process.poll() is None:
-            if ended.wait(POLL_S / 2) or time.monotonic() > deadline:
-                process.kill()
-                return ended.is_set()
-    return process.returncode == 0
-
-
-def client_environment(endpoint: Endpoint) -> dict[str, str]:
-    """Return the client's environment: how to reach the engine, and little else.
-
-    buildx turns some variables (``SOURCE_DATE_EPOCH``, ``BUILDX_*``) into part
-    of the build; what is built must not depend on the user's shell.
-    """
-    kept = {
-        name: value
-        for name, value in endpoint.environment().items()
-        if name in _PASSED_ON or name.startswith(("DOCKER_", "LC_"))
-    }
-    fixed = {"BUILDX_NO_DEFAULT_ATTESTATIONS": "1", "BUILDX_GIT_INFO": "false"}
-    return {**kept, **fixed, **dict(endpoint.env)}
+    return done.status == 0

@@ -6,6 +6,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from farm.engine.endpoint import Endpoint
+from farm.host.files import write_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,6 +33,7 @@ def endpoint(folder: Path, tools: Toolbox, *, socket: Path, cgroup: str) -> Endp
         docker=(*tools.on_host(_DOCKER), "-H", host),
         buildx=buildx,
         env=(("DOCKER_CONFIG", str(config)), ("DOCKER_HOST", host)),
+        host=host,
         cgroup_parent=cgroup,
     )
 
@@ -43,8 +45,5 @@ def _write_plugin(plugin: Path, command: tuple[str, ...]) -> None:
         if plugin.read_text(encoding="utf-8") == text:
             return
     except OSError:
-        plugin.parent.mkdir(parents=True, exist_ok=True)
-    part = plugin.with_name(f".{plugin.name}.part")
-    part.write_text(text, encoding="utf-8")
-    part.chmod(0o755)
-    part.replace(plugin)
+        pass
+    write_whole(plugin, text, mode=0o755)

@@ -12,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from farm.engine.docker import DockerEngine
 from farm.engine.endpoint import Endpoint
 from farm.engine.probe import (
     NO_BUILDX,
@@ -23,8 +24,9 @@ from farm.engine.probe import (
     engine_identity,
     probe_user_engine,
 )
-from farm.errors import EngineError, FarmError, UsageError
+from farm.errors import CancelledError, EngineError, FarmError, StorageError, UsageError
 from farm.events import Notice
+from farm.host.files import write_whole
 
 if TYPE_CHECKING:
     import threading
@@ -37,7 +39,7 @@ Preference = Literal["auto", "user", "private"]
 VARIABLE = "FARM_ENGINE"
 _STRUCTURAL = frozenset({NO_HEREDOCS, NO_NETWORK_FLAG})
 _FRESH_S = 86_400.0
-_LAYOUT = 1
+_LAYOUT = 2
 """Changed when a remembered probe would no longer answer the same questions."""
 _CLIENT_VARIABLES = ("BUILDX_CONFIG", "DOCKER_CERT_PATH", "DOCKER_CONFIG", "DOCKER_CONTEXT")
 _BUILDX = "usr/libexec/docker/cli-plugins/docker-buildx"
@@ -58,7 +60,7 @@ def preference(environment: Mapping[str, str]) -> Preference:
 
 def choose(
     wanted: Preference, cache: Path, sink: Sink, *, cancel: threading.Event | None = None
-) -> Endpoint:
+) -> DockerEngine:
     """Return the engine to build with, started if it is the private one.
 
     Args:
@@ -72,31 +74,35 @@ def choose(
             engine can be had at all.
         FetchError: The private engine's packages cannot be fetched.
         StorageError: The disk is full.
+        CancelledError: ``cancel`` was set.
     """
     if wanted != "private":
-        report = user_engine(cache, sink)
+        report = user_engine(cache, sink, cancel=cancel)
         if report.good and report.endpoint is not None:
-            return report.endpoint
+            return DockerEngine(endpoint=report.endpoint)
         if wanted == "user":
             raise _not_good(report)
         sink(Notice(text=f"{report.summary}: using farm's private engine"))
     from farm.engine import private  # not needed beside a good Docker
 
-    return private.ensure_running(cache, sink, cancel=cancel)
+    return DockerEngine(endpoint=private.ensure_running(cache, sink, cancel=cancel))
 
 
-def user_engine(cache: Path, sink: Sink) -> ProbeReport:
+def user_engine(cache: Path, sink: Sink, *, cancel: threading.Event | None = None) -> ProbeReport:
     """Return what is known of the user's Docker, probing it unless that was done today.
 
     A remembered probe holds for one engine (its id and version are asked for
     each time), one client, one buildx and one set of settings.
+
+    Raises:
+        CancelledError: ``cancel`` was set.
     """
     remembered = _remembered(cache)
     if remembered is not None:
         return remembered
-    report = probe_user_engine()
+    report = probe_user_engine(cancel=cancel)
     if report.found and report.missing in {(NO_BUILDX,), (OLD_BUILDX,)}:
-        report = _with_own_buildx(report, cache, sink)
+        report = _with_own_buildx(report, cache, sink, cancel)
     if report.found and _STRUCTURAL.issuperset(report.missing):
         _remember(cache, report)  # anything else may be different the next minute
     return report
@@ -107,13 +113,17 @@ def _not_good(report: ProbeReport) -> EngineError:
     return EngineError(report.summary, hint=hint)
 
 
-def _with_own_buildx(report: ProbeReport, cache: Path, sink: Sink) -> ProbeReport:
+def _with_own_buildx(
+    report: ProbeReport, cache: Path, sink: Sink, cancel: threading.Event | None
+) -> ProbeReport:
     """Try again with the toolbox's buildx: the engine itself may be good."""
     from farm.debian import toolbox  # rarely needed
 
     try:
-        tools = toolbox.prepare(cache, sink)
-        return probe_user_engine(other_buildx=tools.on_host(_BUILDX))
+        tools = toolbox.prepare(cache, sink, cancel=cancel)
+        return probe_user_engine(other_buildx=tools.on_host(_BUILDX), cancel=cancel)
+    except CancelledError:
+        raise
     except FarmError:  # then the reason to tell is still the missing plugin
         return report
 
@@ -167,7 +177,7 @@ def _remembered(cache: Path) -> ProbeReport | None:
         report = _report(kept["report"])
         if engine_identity(report) != (report.engine_id, report.version):
             return None
-    except (OSError, ValueError, LookupError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError, EngineError):
         return None
     buildx = report.endpoint.buildx if report.endpoint else ()
     return report if all(Path(part).exists() for part in buildx if part.startswith("/")) else None
@@ -176,28 +186,18 @@ def _remembered(cache: Path) -> ProbeReport | None:
 def _report(kept: dict[str, Any]) -> ProbeReport:
     endpoint = kept.pop("endpoint")
     if endpoint is not None:
-        endpoint = Endpoint(
-            **{
-                **endpoint,
-                "docker": tuple(endpoint["docker"]),
-                "buildx": tuple(endpoint["buildx"]),
-                "env": tuple((name, value) for name, value in endpoint["env"]),
-            }
-        )
+        lists = {name: tuple(endpoint[name]) for name in ("docker", "buildx")}
+        env = tuple((name, value) for name, value in endpoint["env"])
+        endpoint = Endpoint(**endpoint | lists | {"env": env})
     return ProbeReport(**{**kept, "missing": tuple(kept["missing"]), "endpoint": endpoint})
 
 
 def _remember(cache: Path, report: ProbeReport) -> None:
     """Keep a probe's outcome, in one piece; an unwritable cache only costs the next probe."""
     file = _file(cache)
-    part = file.with_suffix(f".{os.getpid()}.part")
-    with suppress(OSError):
-        file.parent.mkdir(parents=True, exist_ok=True)
+    kept = json.dumps({"checked_s": time.time(), "report": asdict(report)}, indent=2)
+    with suppress(OSError, StorageError):
         for old in file.parent.glob("probe-*.json"):
             if time.time() - old.stat().st_mtime > _FRESH_S:
                 old.unlink()
-        part.write_text(
-            json.dumps({"checked_s": time.time(), "report": asdict(report)}, indent=2),
-            encoding="utf-8",
-        )
-        part.replace(file)
+        write_whole(file, kept)

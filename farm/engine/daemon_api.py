@@ -85,20 +85,3 @@ def facts(path: Path) -> DaemonFacts:
         storage_driver=str(info.get("Driver", "")),
         cgroup_version=str(info.get("CgroupVersion", "")),
     )
-
-
-def image_id(path: Path, reference: str) -> str | None:
-    """Return the id (``sha256:…``) of an image that the engine has under a name, or None.
-
-    Raises:
-        OSError: The engine does not answer.
-    """
-    try:
-        body = get(path, f"/images/{reference}/json")
-    except ConnectionError:
-        raise
-    except OSError as error:
-        if " 404 " in str(error):
-            return None
-        raise
-    return str(json.loads(body)["Id"])

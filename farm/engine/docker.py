@@ -1,43 +1,60 @@
-"""An engine that is a dockerd: the user's, or farm's own."""
+"""Docker Engine as an `Engine`: the user's and the private one alike."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from farm.engine import buildx, images
+from farm.engine import buildx, containers, images
+from farm.errors import EngineError
 from farm.host.machine import Machine, this_machine
 
 if TYPE_CHECKING:
-    import threading
-
     from farm.debian.bases import BaseImage
     from farm.engine.endpoint import Endpoint
+    from farm.engine.engine import BuildRequest, BuildResult, Container
     from farm.events import Sink
+    from farm.host.programs import Cancel, Finished
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DockerEngine:
-    """See `farm.engine.engine.Engine`."""
+    """A Docker Engine, reached by its own clients; see `farm.engine.engine.Engine`."""
 
     endpoint: Endpoint
 
     @property
     def name(self) -> str:
-        """How it is told."""
+        """The context's name, or ``private``."""
         return self.endpoint.name
 
-    def solve(
-        self, request: buildx.BuildRequest, sink: Sink, *, cancel: threading.Event
-    ) -> buildx.BuildResult:
-        """Build what is asked for; see `farm.engine.buildx.build`."""
+    @property
+    def kind(self) -> str:
+        """``user`` or ``private``."""
+        return self.endpoint.kind
+
+    def solve(self, request: BuildRequest, sink: Sink, *, cancel: Cancel) -> BuildResult:
+        """Build with buildx; see `farm.engine.buildx.build`."""
         return buildx.build(self.endpoint, request, sink, cancel=cancel)
 
-    def load(self, image: BaseImage, *, cancel: threading.Event) -> None:
-        """Make sure that it has a base; see `farm.engine.images.load`."""
-        del cancel
-        images.load(image, self.endpoint)
+    def load(self, image: BaseImage, *, cancel: Cancel) -> None:
+        """Load a base; see `farm.engine.images.load`."""
+        images.load(image, self.endpoint, cancel=cancel)
+
+    def run(self, container: Container, *, cancel: Cancel) -> Finished:
+        """Run a container; see `farm.engine.containers.run`."""
+        return containers.run(self.endpoint, container, cancel=cancel)
 
     def capacity(self) -> Machine:
-        """What it has to offer to builds."""
-        return this_machine()
+        """This machine's, or of an engine elsewhere all that its host has."""
+        if self.endpoint.is_here:
+            return this_machine()
+        told = self.endpoint.ask("info", "--format", "{{.NCPU}} {{.MemTotal}}")
+        fields = told.text.split()
+        if len(fields) != 2 or not all(field.isdecimal() for field in fields):  # noqa: PLR2004 - both
+            raise EngineError(
+                f"the engine {self.name} does not say what it has",
+                hint="see farm doctor",
+                details=told.last_words,
+            )
+        return Machine(cores=int(fields[0]), memory_bytes=int(fields[1]))

@@ -1,35 +1,131 @@
-"""What a run asks of an engine, whichever it is."""
+"""One interface to whatever builds: a run knows an `Engine`, and nothing of where that is."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    import threading
+    from pathlib import Path
 
     from farm.debian.bases import BaseImage
-    from farm.engine.buildx import BuildRequest, BuildResult
-    from farm.engine.endpoint import Endpoint
+    from farm.engine.rawjson import StepSummary
     from farm.events import Sink
     from farm.host.machine import Machine
+    from farm.host.programs import Cancel, Finished
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildRequest:
+    """What to build, and where the result goes.
+
+    ``output`` is a folder to which the target's files are copied; nothing is
+    kept in the engine but its cache, unless ``image`` names an image that the
+    target becomes there instead.  ``secrets`` are ids and files, so that no
+    secret is in a command line.
+    """
+
+    unit: str
+    context: Path
+    dockerfile: Path
+    target: str
+    output: Path
+    image: str = ""
+    build_args: tuple[tuple[str, str], ...] = ()
+    secrets: tuple[tuple[str, Path], ...] = ()
+    timeout_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildResult:
+    """How a build ended that ran to its end, well or not.
+
+    ``error`` is what BuildKit says (``failed to solve: …``), empty on success;
+    ``farm_errors`` is what the programs in the container said after ``farm:
+    error:``; ``said`` the last plain lines; ``no_space`` is True when a step wrote
+    that the disk is full.
+    """
+
+    exit_status: int
+    seconds: float
+    steps: tuple[StepSummary, ...] = ()
+    error: str = ""
+    farm_errors: tuple[str, ...] = ()
+    said: tuple[str, ...] = ()
+    no_space: bool = False
+
+    @property
+    def failed_step(self) -> str:
+        """The step that failed, or nothing."""
+        failed = [step for step in self.steps if step.error]
+        own = [step for step in failed if "context canceled" not in step.error]
+        return next((step.name for step in own or failed), "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Container:
+    """A container of an image that the engine has: without network, gone when it has ended.
+
+    ``devices`` are nodes as (on the engine's host, inside), ``files`` are copied
+    in: (here, inside), links followed.  With ``disposable`` the image's name goes
+    with it, however it ends; its layers stay in the build cache.
+    """
+
+    image: str
+    command: tuple[str, ...]
+    stdin: bytes = b""
+    devices: tuple[tuple[str, str], ...] = ()
+    files: tuple[tuple[Path, str], ...] = ()
+    timeout_s: float | None = None
+    disposable: bool = False
 
 
 class Engine(Protocol):
-    """Solves builds, holds images, runs containers."""
+    """What a run needs of an engine; all of it may be called from several threads."""
 
     @property
     def name(self) -> str:
-        """How it is told."""
+        """What people call it; the record names it."""
 
     @property
-    def endpoint(self) -> Endpoint:
-        """How it is reached."""
+    def kind(self) -> str:
+        """``user``, ``private``, or of what kind else it is."""
 
-    def solve(self, request: BuildRequest, sink: Sink, *, cancel: threading.Event) -> BuildResult:
-        """Build what is asked for; see `farm.engine.buildx.build`."""
+    def solve(self, request: BuildRequest, sink: Sink, *, cancel: Cancel) -> BuildResult:
+        """Build, emitting events from another thread, and return how it ended.
 
-    def load(self, image: BaseImage, *, cancel: threading.Event) -> None:
-        """Make sure that it has a base; see `farm.engine.images.load`."""
+        A step that fails is a result, with its error.  Nothing keeps running after
+        the return, whatever happened.
+
+        Raises:
+            CancelledError: ``cancel`` was set; soon after that.
+            BuildError: It took longer than the request's ``timeout_s``.
+            EngineError: The engine is not there, went away, or stopped answering.
+            StorageError: The engine or the output folder has no space left.
+            OutOfMemoryError: A step was killed, most likely by the kernel.
+        """
+
+    def load(self, image: BaseImage, *, cancel: Cancel) -> None:
+        """Make sure that the engine has a base under its tag.
+
+        Raises:
+            BaseError: The engine refuses the archive.
+            EngineError: The engine cannot be reached.
+            StorageError: The engine's disk is full.
+            CancelledError: ``cancel`` was set.
+        """
+
+    def run(self, container: Container, *, cancel: Cancel) -> Finished:
+        """Run a container to its end; returns its status and all that it printed.
+
+        Raises:
+            EngineError: It cannot be made or started, or does not end in time.
+            CancelledError: ``cancel`` was set.
+        """
 
     def capacity(self) -> Machine:
-        """What it has to offer to builds."""
+        """Cores and memory that builds on it may use, all together.
+
+        Raises:
+            EngineError: The engine cannot be reached.
+        """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from typing import TYPE_CHECKING
 
 from farm.errors import BaseError, EngineError, FarmError, StorageError
@@ -10,27 +9,33 @@ from farm.errors import BaseError, EngineError, FarmError, StorageError
 if TYPE_CHECKING:
     from farm.debian.bases import BaseImage
     from farm.engine.endpoint import Endpoint
+    from farm.host.programs import Cancel
+
+_LOAD_TIMEOUT_S = 1800.0
+"""A base has up to some gigabytes, and the disk may be busy."""
 
 
-def load(base: BaseImage, endpoint: Endpoint) -> None:
+def load(base: BaseImage, endpoint: Endpoint, *, cancel: Cancel | None = None) -> None:
     """Make sure that an engine has the base under its tag.
 
     Raises:
         BaseError: The engine refuses the archive.
         EngineError: The engine cannot be reached.
         StorageError: The engine's disk is full.
+        CancelledError: ``cancel`` was set.
     """
     ids = {base.image_id, base.manifest_digest}
     if _image_id(base.tag, endpoint) in ids:
         return
-    done = docker(endpoint, "load", "--quiet", "--input", str(base.archive))
-    if done.returncode:
-        raise _load_failure(base, endpoint, done.stderr)
+    command = ("load", "--quiet", "--input", str(base.archive))
+    done = endpoint.ask(*command, cancel=cancel, timeout_s=_LOAD_TIMEOUT_S)
+    if done.status:
+        raise _load_failure(base, endpoint, done.complaint)
     if _image_id(base.tag, endpoint) in ids:
         return
     # containerd's store loads the image without its name.
     for image in (base.manifest_digest, base.image_id):
-        if docker(endpoint, "tag", image, base.tag).returncode == 0:
+        if endpoint.ask("tag", image, base.tag).status == 0:
             return
     raise BaseError(
         f"the engine {endpoint.name} loaded {base.archive} but does not know {base.tag}",
@@ -60,17 +65,5 @@ def _load_failure(base: BaseImage, endpoint: Endpoint, text: str) -> FarmError:
 
 
 def _image_id(tag: str, endpoint: Endpoint) -> str | None:
-    done = docker(endpoint, "image", "inspect", "--format", "{{.Id}}", tag)
-    return done.stdout.strip() if done.returncode == 0 else None
-
-
-def docker(endpoint: Endpoint, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a docker command of an engine to its end."""
-    return subprocess.run(
-        [*endpoint.docker, *arguments],
-        capture_output=True,
-        text=True,
-        errors="replace",
-        check=False,
-        env=endpoint.environment(),
-    )
+    done = endpoint.ask("image", "inspect", "--format", "{{.Id}}", tag)
+    return done.text.strip() if done.status == 0 else None

@@ -11,9 +11,7 @@ import json
 import os
 import platform
 import shutil
-import signal
 import socket
-import subprocess
 import tempfile
 import threading
 from contextlib import suppress
@@ -21,12 +19,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from farm.engine.buildx import BuildRequest, build
+from farm.engine.buildx import build
 from farm.engine.endpoint import Endpoint
-from farm.errors import EngineError, FarmError
+from farm.engine.engine import BuildRequest
+from farm.errors import CancelledError, EngineError, FarmError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from farm.host.programs import Cancel
 
 REACH_TIMEOUT_S = 5.0
 PROBE_TIMEOUT_S = 60.0
@@ -67,7 +68,6 @@ class ProbeReport:
     missing: tuple[str, ...] = ()
     detail: str = ""
     hint: str = ""
-    host: str = ""
     engine_id: str = ""
     endpoint: Endpoint | None = None
 
@@ -89,12 +89,17 @@ def probe_user_engine(
     *,
     timeout_s: float = REACH_TIMEOUT_S,
     other_buildx: tuple[str, ...] = (),
+    cancel: Cancel | None = None,
 ) -> ProbeReport:
-    """Look for the user's Docker and try what the farm needs of it.  Never raises.
+    """Look for the user's Docker and try what the farm needs of it.
 
     Args:
         timeout_s: How long it may take to answer at all.
         other_buildx: A buildx command to use where Docker has no plugin.
+        cancel: Ends it when set.
+
+    Raises:
+        CancelledError: ``cancel`` was set; nothing else is ever raised.
     """
     docker = shutil.which("docker")
     if docker is None:
@@ -103,19 +108,22 @@ def probe_user_engine(
     if dead:
         return ProbeReport(found=False, detail=dead, hint=_hint(dead))
     try:
-        name, host, argv = current_context()
-        info = _info(argv, timeout_s=timeout_s, host=host)
+        endpoint = current_context()
+        info = _info(endpoint, timeout_s=timeout_s, cancel=cancel)
     except EngineError as error:
         return ProbeReport(found=False, detail=error.message, hint=error.hint)
     report = ProbeReport(
         found=True,
-        name=name,
+        name=endpoint.name,
         version=str(info["ServerVersion"]),
-        detail=host,
-        host=host,
+        detail=endpoint.host,
         engine_id=str(info.get("ID", "")),
     )
-    return _try_features(report, info, argv, other_buildx)
+    missing = _platform(info)
+    if missing:
+        return replace(report, missing=(missing,))
+    clients = (_plugin(info, endpoint), other_buildx)
+    return _try_features(report, endpoint, clients, cancel or threading.Event())
 
 
 def dead_socket(environment: Mapping[str, str]) -> str:
@@ -150,8 +158,11 @@ def _chosen_context(environment: Mapping[str, str]) -> str:
     return ""
 
 
-def current_context() -> tuple[str, str, tuple[str, ...]]:
-    """Return the current context's name, its host, and the docker command pinned to it.
+def current_context() -> Endpoint:
+    """Return the engine that docker itself would take, pinned to it; its buildx is not known yet.
+
+    ``BUILDX_BUILDER`` names the context's own builder: another one that the
+    user has chosen does not see the images that the farm loads.
 
     Raises:
         EngineError: The context that the user names does not exist.
@@ -162,7 +173,7 @@ def current_context() -> tuple[str, str, tuple[str, ...]]:
     try:
         context = DockerClient().context.inspect(None)
         name = context.name
-        endpoint = context.endpoints.get("docker")
+        found = context.endpoints.get("docker")
     except DockerException as error:
         said = (error.stderr or str(error)).strip().splitlines()
         raise EngineError(
@@ -172,51 +183,28 @@ def current_context() -> tuple[str, str, tuple[str, ...]]:
     except (ValueError, LookupError, TypeError, AttributeError) as error:  # no Docker of Docker's
         raise EngineError("docker context inspect says nothing sensible") from error
     command = DockerClient(context=name).client_config.docker_cmd
-    return name, str(endpoint.host if endpoint else ""), tuple(str(part) for part in command)
+    env = [("BUILDX_BUILDER", name)]
+    if not os.environ.get("DOCKER_HOST"):  # which docker itself prefers to the context
+        env.append(("DOCKER_CONTEXT", name))
+    return Endpoint(
+        name=name,
+        kind="user",
+        docker=tuple(str(part) for part in command),
+        buildx=(),
+        env=tuple(env),
+        host=str(found.host if found else ""),
+    )
 
 
-def ask(argv: tuple[str, ...], *, timeout_s: float) -> subprocess.CompletedProcess[str]:
-    """Run a short client command that must not hang and must not ask for a password.
-
-    Raises:
-        TimeoutError: It did not end in time; it is ended, with all it started.
-        OSError: It cannot be started.
-    """
-    with subprocess.Popen(
-        argv,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        encoding="utf-8",
-        errors="replace",
-        start_new_session=True,  # no terminal, hence no question of ssh's
-    ) as process:
-        try:
-            out, err = process.communicate(timeout=timeout_s)
-        except subprocess.TimeoutExpired:
-            raise TimeoutError from None
-        finally:
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, signal.SIGKILL)
-    return subprocess.CompletedProcess(argv, process.returncode, out, err)
-
-
-def _info(argv: tuple[str, ...], *, timeout_s: float, host: str) -> dict[str, Any]:
+def _info(endpoint: Endpoint, *, timeout_s: float, cancel: Cancel | None) -> dict[str, Any]:
     """Ask the engine about itself.
 
     Raises:
         EngineError: It does not answer, or is no Docker Engine.
     """
+    done = endpoint.ask("info", "--format", "{{json .}}", timeout_s=timeout_s, cancel=cancel)
     try:
-        done = ask((*argv, "info", "--format", "{{json .}}"), timeout_s=timeout_s)
-    except TimeoutError:
-        raise EngineError(
-            f"{host} does not answer within {timeout_s:g} s", hint="check DOCKER_HOST"
-        ) from None
-    except OSError as error:
-        raise EngineError(f"docker cannot be started: {error.strerror}") from error
-    try:
-        info = json.loads(done.stdout)
+        info = json.loads(done.text)
     except ValueError:
         info = {}
     if isinstance(info, dict) and info.get("ServerVersion"):
@@ -226,8 +214,8 @@ def _info(argv: tuple[str, ...], *, timeout_s: float, host: str) -> dict[str, An
             "the docker command is podman's", hint="the farm needs Docker's BuildKit"
         )
     errors = info.get("ServerErrors") if isinstance(info, dict) else None
-    said = [*(errors or []), *done.stderr.strip().splitlines()]
-    text = str(said[0]) if said else f"nothing answers at {host}"
+    said = [*(errors or []), *done.complaint.strip().splitlines()]
+    text = str(said[0]) if said else f"nothing answers at {endpoint.host}"
     raise EngineError(text.removesuffix(" Is the docker daemon running?"), hint=_hint(text))
 
 
@@ -239,19 +227,16 @@ def _hint(text: str) -> str:
 
 def _try_features(
     report: ProbeReport,
-    info: dict[str, Any],
-    argv: tuple[str, ...],
-    other_buildx: tuple[str, ...],
+    endpoint: Endpoint,
+    clients: tuple[tuple[str, ...], ...],
+    cancel: Cancel,
 ) -> ProbeReport:
-    platform_missing = _platform(info)
-    if platform_missing:
-        return replace(report, missing=(platform_missing,))
-    own = _plugin(info, argv)
+    """Try one buildx after the other, those that there are, until one is new enough."""
     missing: tuple[str, ...] = (NO_BUILDX,)
-    for buildx in (own, other_buildx):
+    for buildx in clients:
         if buildx:
-            endpoint = user_endpoint(report.name, argv, buildx)
-            missing = missing_features(endpoint)
+            endpoint = replace(endpoint, buildx=buildx)
+            missing = missing_features(endpoint, cancel)
             report = replace(report, endpoint=endpoint)
             if missing != (OLD_BUILDX,):
                 break
@@ -269,34 +254,26 @@ def _platform(info: dict[str, Any]) -> str:
     return ""
 
 
-def _plugin(info: dict[str, Any], argv: tuple[str, ...]) -> tuple[str, ...]:
+def _plugin(info: dict[str, Any], endpoint: Endpoint) -> tuple[str, ...]:
     """Return the buildx command: the plugin itself is quicker, and one process fewer to end."""
     for plugin in (info.get("ClientInfo") or {}).get("Plugins") or ():
         if isinstance(plugin, dict) and plugin.get("Name") == "buildx" and not plugin.get("Err"):
             path = str(plugin.get("Path") or "")
-            return (path,) if os.access(path, os.X_OK) else (*argv, "buildx")
+            return (path,) if os.access(path, os.X_OK) else (*endpoint.docker, "buildx")
     return ()
 
 
-def user_endpoint(name: str, argv: tuple[str, ...], buildx: tuple[str, ...]) -> Endpoint:
-    """Return the user's engine, pinned to what is current now.
+def missing_features(endpoint: Endpoint, cancel: Cancel) -> tuple[str, ...]:
+    """Return what an engine lacks, found by building.
 
-    ``BUILDX_BUILDER`` names the context's own builder: another one that the
-    user has chosen does not see the images that the farm loads.
+    Raises:
+        CancelledError: ``cancel`` was set.
     """
-    env = [("BUILDX_BUILDER", name)]
-    if not os.environ.get("DOCKER_HOST"):  # which docker itself prefers to the context
-        env.append(("DOCKER_CONTEXT", name))
-    return Endpoint(name=name, kind="user", docker=argv, buildx=buildx, env=tuple(env))
-
-
-def missing_features(endpoint: Endpoint) -> tuple[str, ...]:
-    """Return what an engine lacks, found by building."""
-    error = _probe_build(endpoint, _PROBE_ALL)
+    error = _probe_build(endpoint, _PROBE_ALL, cancel)
     if not error:
         return ()
     found = _named(error)
-    if found == NO_NETWORK_FLAG and _probe_build(endpoint, _PROBE_HEREDOC):
+    if found == NO_NETWORK_FLAG and _probe_build(endpoint, _PROBE_HEREDOC, cancel):
         return (NO_NETWORK_FLAG, NO_HEREDOCS)
     return (found,)
 
@@ -312,7 +289,7 @@ def _named(error: str) -> str:
     return f"a working build ({error})"
 
 
-def _probe_build(endpoint: Endpoint, dockerfile: str) -> str:
+def _probe_build(endpoint: Endpoint, dockerfile: str, cancel: Cancel) -> str:
     """Build; return what was wrong, or nothing."""
     with tempfile.TemporaryDirectory(prefix="farm-probe-") as folder:
         root = Path(folder)
@@ -327,10 +304,12 @@ def _probe_build(endpoint: Endpoint, dockerfile: str) -> str:
             timeout_s=PROBE_TIMEOUT_S,
         )
         try:
-            result = build(endpoint, request, lambda _: None, cancel=threading.Event())
+            result = build(endpoint, request, lambda _: None, cancel=cancel)
             if result.exit_status:
                 return result.error if "without a word" not in result.error else str(result.said)
             works = (root / "out/probe").read_text(encoding="utf-8") == "works\n"
+        except CancelledError:
+            raise
         except FarmError as error:
             return error.message
         except OSError as error:
@@ -342,22 +321,22 @@ def engine_identity(report: ProbeReport, *, timeout_s: float = REACH_TIMEOUT_S) 
     """Return id and version of the engine that answers now.
 
     Raises:
-        OSError: None does.
+        OSError, EngineError: None does.
     """
-    if report.host.startswith("unix://"):
+    if report.endpoint is None:
+        raise OSError("no endpoint")
+    if report.endpoint.is_here:
         from farm.engine import daemon_api  # only where there is a socket
 
-        path = Path(report.host.removeprefix("unix://"))
+        path = Path(report.endpoint.host.removeprefix("unix://"))
         try:
             info = json.loads(daemon_api.get(path, "/info", timeout_s=timeout_s))
         except ValueError as error:
             raise OSError("no JSON") from error
         return str(info.get("ID", "")), str(info.get("ServerVersion", ""))
-    if report.endpoint is None:
-        raise OSError("no endpoint")
-    argv = (*report.endpoint.docker, "info", "--format", "{{.ID}} {{.ServerVersion}}")
-    done = ask(argv, timeout_s=timeout_s)
-    fields = done.stdout.split()
+    line = "{{.ID}} {{.ServerVersion}}"
+    done = report.endpoint.ask("info", "--format", line, timeout_s=timeout_s)
+    fields = done.text.split()
     if len(fields) != 2:  # noqa: PLR2004 - id and version
-        raise OSError(done.stderr.strip() or "no answer")
+        raise OSError(done.complaint.strip() or "no answer")
     return fields[0], fields[1]

@@ -144,7 +144,6 @@ class Progress:
         self._spread: list[bytes] = []
         self._vertexes: dict[str, _Vertex] = {}
         self._steps: dict[str, _Step] = {}
-        self.clipped = False
         self.no_space = False
         self.plain: list[str] = []
         self.farm_errors: list[str] = []
@@ -273,7 +272,6 @@ class Progress:
             return
         if vertex is None:
             return
-        self.clipped = self.clipped or CLIPPED in data
         self.no_space = self.no_space or NO_SPACE in data.lower()
         # everything beyond LINE_BYTES of an unfinished line is dropped, but not its end
         *lines, rest = (vertex.pending + data).split(b"\n")

@@ -9,11 +9,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from farm.engine.buildx import BuildRequest, build
+from farm.engine.engine import BuildRequest
 from farm.errors import FarmError
 
 if TYPE_CHECKING:
-    from farm.engine.endpoint import Endpoint
+    from farm.engine.engine import Engine
 
 CACHE_ID = "farm-log"
 """The cache mount to which the compile step copies its log, at ``/farm/log``."""
@@ -30,16 +30,14 @@ COPY --from=copy /recovered/ /
 """
 
 
-def recover_log(
-    endpoint: Endpoint, key: str, *, image: str, timeout_s: float = 20.0
-) -> bytes | None:
+def recover_log(engine: Engine, key: str, *, image: str, timeout_s: float = 20.0) -> bytes | None:
     """Return what the compile step of ``key`` last wrote, or None if nothing can be had.
 
     Ask only when that step began in this run: the copy of an earlier one stays
     until the step starts again.
 
     Args:
-        endpoint: The engine on which the step ran.
+        engine: The engine on which the step ran.
         key: The name under which the step keeps its copy.
         image: An image that the engine has, with a shell: the unit's base.
         timeout_s: When to give up; a lost log must not hold up the end of a run.
@@ -62,7 +60,7 @@ def recover_log(
             timeout_s=timeout_s,
         )
         try:
-            build(endpoint, request, lambda _: None, cancel=threading.Event())
+            engine.solve(request, lambda _: None, cancel=threading.Event())
             return (folder / "out" / f"{key}.log").read_bytes()
         except (FarmError, OSError):
             return None

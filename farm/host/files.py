@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from farm.errors import StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 FULL_ERRNOS = {errno.ENOSPC, errno.EDQUOT}
 """What the system says when the disk, or the user's share of it, is full."""
@@ -24,6 +24,8 @@ _REFUSED = (
     | {errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENOTDIR, errno.EISDIR}
     | {errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG}
 )
+_BLOCK_BYTES = 512
+"""The unit of ``st_blocks`` (stat(2)), whatever the file system's own is."""
 _FICLONE = 0x40049409  # linux/fs.h: share the blocks of another file
 
 
@@ -33,7 +35,7 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def write_whole(path: Path, content: bytes | str) -> None:
+def write_whole(path: Path, content: bytes | str, *, mode: int = 0o644) -> None:
     """Write a small file in one piece: it is the old one or the new one at any time.
 
     Raises:
@@ -45,7 +47,7 @@ def write_whole(path: Path, content: bytes | str) -> None:
         fd, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
             with os.fdopen(fd, "wb") as file:
-                os.fchmod(fd, 0o644)
+                os.fchmod(fd, mode)
                 file.write(data)
                 file.flush()
                 os.fsync(fd)
@@ -111,3 +113,32 @@ def _room(path: Path) -> str:
         usage = shutil.disk_usage(existing)
         return f" ({usage.free / 1e6:,.1f} of {usage.total / 1e6:,.1f} MB free there)"
     return ""
+
+
+def freed_bytes(paths: Iterable[Path]) -> int:
+    """Return what deleting these would free on disk.
+
+    A file that has a further name elsewhere (a context is made of hard links
+    into the store) frees nothing.  Links are not followed; what vanishes
+    meanwhile counts nothing.
+    """
+    names: dict[tuple[int, int], int] = {}
+    total = 0
+    for facts in _files(paths):
+        key = (facts.st_dev, facts.st_ino)
+        names[key] = names.get(key, 0) + 1
+        if names[key] == facts.st_nlink:
+            total += facts.st_blocks * _BLOCK_BYTES
+    return total
+
+
+def _files(paths: Iterable[Path]) -> Iterator[os.stat_result]:
+    for path in paths:
+        if path.is_symlink() or not path.is_dir():
+            with suppress(OSError):
+                yield path.lstat()
+            continue
+        for folder, _, names in os.walk(path):
+            for name in names:
+                with suppress(OSError):
+                    yield os.lstat(os.path.join(folder, name))  # noqa: PTH118 - 10⁵ files

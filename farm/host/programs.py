@@ -83,6 +83,7 @@ def run(  # noqa: PLR0913 - independent switches, keyword-only
     stdin: bytes = b"",
     merged: bool = False,
     on_line: Callable[[str], None] | None = None,
+    on_data: Callable[[bytes], None] | None = None,
     cancel: Cancel | None = None,
     timeout_s: float | None = None,
 ) -> Finished:
@@ -95,6 +96,7 @@ def run(  # noqa: PLR0913 - independent switches, keyword-only
         stdin: What it reads.
         merged: Put stderr into stdout, in order.
         on_line: Gets each line of stdout as it comes, without its newline.
+        on_data: Gets stdout as it comes, in pieces; it is not kept then.
         cancel: Ends it, and everything that it started, when set.
         timeout_s: Likewise, when it takes longer.
 
@@ -105,7 +107,7 @@ def run(  # noqa: PLR0913 - independent switches, keyword-only
         OSError: It cannot be started.
     """
     with started(argv, env=env, cwd=cwd, merged=merged) as child:
-        streams = _Streams(child, stdin, on_line)
+        streams = _Streams(child, stdin, on_line, on_data)
         streams.pump(_Until(argv[0], cancel, timeout_s))
         return Finished(
             status=child.wait(),
@@ -207,11 +209,13 @@ class _Streams:
         child: subprocess.Popen[bytes],
         stdin: bytes,
         on_line: Callable[[str], None] | None,
+        on_data: Callable[[bytes], None] | None,
     ) -> None:
         self.taken = {"stdout": bytearray(), "stderr": bytearray()}
         self._child = child
         self._given = memoryview(stdin)
         self._on_line = on_line
+        self._on_data = on_data
         self._rest = b""
 
     def pump(self, until: _Until) -> None:
@@ -254,6 +258,9 @@ class _Streams:
                 selector.unregister(key.fileobj)
                 continue
             came = True
+            if key.data == "stdout" and self._on_data:
+                self._on_data(data)
+                continue
             room = MOST_BYTES - len(self.taken[key.data])
             self.taken[key.data] += data[: max(room, 0)]
             if key.data == "stdout" and self._on_line:

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from farm.engine.buildx import BuildRequest
+from farm.engine.engine import BuildRequest
 from farm.errors import BuildError, FarmError, OutOfMemoryError, PatchError
 from farm.inspect.compilers import parse_compilers
 from farm.run.first_error import first_error, looks_out_of_memory
@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     import threading
     from pathlib import Path
 
-    from farm.engine.buildx import BuildResult
-    from farm.engine.engine import Engine
+    from farm.engine.engine import BuildResult, Engine
     from farm.events import Sink
     from farm.model.compiler import Compiler
     from farm.plan.jobs import JobPlan

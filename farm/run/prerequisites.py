@@ -151,10 +151,9 @@ class Prerequisites:
         if self._given is not None:
             return self._given
         from farm.engine.connect import VARIABLE, choose, preference
-        from farm.engine.docker import DockerEngine
 
         wanted = preference({VARIABLE: self._options.engine})
-        return DockerEngine(endpoint=choose(wanted, self.cache, self._sink, cancel=self._cancel))
+        return choose(wanted, self.cache, self._sink, cancel=self._cancel)
 
     async def _bring(
         self, key: Hashable, group: tuple[Want, ...], priority: float

@@ -60,7 +60,7 @@ def _recovered(work: Work, *, cancelled: bool) -> bytes | None:
     from farm.engine.recover import recover_log
 
     return recover_log(
-        work.engine.endpoint,
+        work.engine,
         log_key(work.identified.identity),
         image=work.identified.manifest.base.image,
         timeout_s=_CANCELLED_TIMEOUT_S if cancelled else _TIMEOUT_S,

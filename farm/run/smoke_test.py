@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from farm.engine.buildx import BuildRequest
-from farm.engine.gpu import Script, find_gpu, remove_image, run_with_gpu
+from farm.engine.engine import BuildRequest, Container
+from farm.engine.gpu import find_gpu
 from farm.errors import SmokeTestError
 from farm.events import Notice
 from farm.render.context import Wheel
@@ -31,8 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from farm.engine.buildx import BuildResult
-    from farm.engine.engine import Engine
+    from farm.engine.engine import BuildResult, Engine
     from farm.events import Sink
     from farm.model.unit import Unit
     from farm.run.prerequisites import Prerequisites
@@ -172,21 +171,21 @@ def _on_gpu(
     result = engine.solve(wanted, bed.sink, cancel=bed.cancel)
     if result.exit_status:
         raise _not_installed(trial, result, bed.folder)
-    script = Script(
+    container = Container(
         image=image,
-        text=trial.smoke_test.gpu_script,
-        driver=DRIVER_FOLDER,
+        command=("/opt/venv/bin/python", "-I", "-B", "-"),
+        stdin=trial.smoke_test.gpu_script.encode(),
+        devices=gpu.devices,
+        files=tuple((library, f"{DRIVER_FOLDER}/{library.name}") for library in gpu.libraries),
         timeout_s=GPU_TIMEOUT_S,
+        disposable=True,
     )
-    try:
-        status, said = run_with_gpu(engine.endpoint, gpu, script)
-    finally:
-        remove_image(engine.endpoint, image)
+    done = engine.run(container, cancel=bed.cancel)
     with (bed.folder / LOG).open("a", encoding="utf-8") as log:
-        log.write(f"with the GPU:\n{said}")
-    if status:
-        last = next((line for line in reversed(said.splitlines()) if line.strip()), "")
-        told = {"failed": "gpu_script", "line": last or f"exit status {status}"}
+        log.write(f"with the GPU:\n{done.text}")
+    if done.status:
+        last = next((line for line in reversed(done.text.splitlines()) if line.strip()), "")
+        told = {"failed": "gpu_script", "line": last or f"exit status {done.status}"}
         raise _failed(told, bed.folder)
     return "passed"
 

@@ -20,9 +20,11 @@ import pytest
 import farm.inside
 from farm.debian import bases, toolbox
 from farm.engine import images, private
-from farm.engine.buildx import BuildRequest, BuildResult, build
+from farm.engine.buildx import build
 from farm.engine.buildx_client import Watch
+from farm.engine.docker import DockerEngine
 from farm.engine.endpoint import Endpoint
+from farm.engine.engine import BuildRequest, BuildResult
 from farm.engine.probe import missing_features
 from farm.engine.recover import recover_log
 from farm.errors import (
@@ -91,6 +93,10 @@ class Bench:
     events: list[Event] = field(default_factory=list)
     cancel: threading.Event = field(default_factory=threading.Event)
     going: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def engine(self) -> DockerEngine:
+        return DockerEngine(endpoint=self.endpoint)
 
     @property
     def out(self) -> Path:
@@ -182,7 +188,7 @@ def when(event: threading.Event, action: object) -> None:
 
 
 def test_the_private_engine_lacks_nothing(bench: Bench) -> None:
-    assert missing_features(bench.endpoint) == ()
+    assert missing_features(bench.endpoint, threading.Event()) == ()
 
 
 def test_a_build_leaves_wheel_logs_and_status(bench: Bench) -> None:
@@ -246,12 +252,12 @@ def test_a_cancelled_build_leaves_nothing_running_and_its_log_can_be_had(bench: 
     assert not pids_of(str(bench.folder))
     assert gone(f"--key {bench.key}")
     assert not bench.out.exists()
-    assert recover_log(bench.endpoint, bench.key, image=bench.image) == b"going\n"
+    assert recover_log(bench.engine, bench.key, image=bench.image) == b"going\n"
 
 
 def test_a_log_that_was_never_begun_cannot_be_had(bench: Bench) -> None:
-    assert recover_log(bench.endpoint, "never", image=bench.image) is None
-    assert recover_log(bench.endpoint, "never", image="farm-base:none") is None
+    assert recover_log(bench.engine, "never", image=bench.image) is None
+    assert recover_log(bench.engine, "never", image="farm-base:none") is None
 
 
 def test_a_build_that_takes_too_long_is_ended(bench: Bench) -> None:
@@ -275,7 +281,8 @@ def test_a_killed_farm_leaves_neither_client_nor_step(bench: Bench) -> None:
     request = bench.request(SLEEP)
     code = (
         "import sys, threading; from pathlib import Path, PosixPath\n"
-        "from farm.engine.buildx import *; from farm.engine.endpoint import Endpoint\n"
+        "from farm.engine.buildx import build; from farm.engine.engine import BuildRequest\n"
+        "from farm.engine.endpoint import Endpoint\n"
         f"build({bench.endpoint!r}, {request!r}, lambda e: print(e, flush=True),"
         " cancel=threading.Event())\n"
     )

@@ -139,7 +139,7 @@ def test_a_docker_that_is_too_old_is_passed_over_with_one_line_that_says_why(
 ) -> None:
     before = as_its_user.snapshot()
     told: list[Event] = []
-    endpoint = choose("auto", fresh_cache, told.append)
+    endpoint = choose("auto", fresh_cache, told.append).endpoint
     assert endpoint.kind == "private"
     notices = [event.text for event in told if isinstance(event, Notice)]
     assert len(notices) == 1
@@ -156,7 +156,7 @@ def test_a_docker_that_is_good_enough_is_used_without_a_word_and_left_as_it_was(
 ) -> None:
     before = as_its_user.snapshot()
     told: list[Event] = []
-    endpoint = choose("auto", fresh_cache, told.append)
+    endpoint = choose("auto", fresh_cache, told.append).endpoint
     assert endpoint.kind == "user"
     assert told == []
     info = [*endpoint.docker, "info", "--format", "{{.Labels}}"]
@@ -173,7 +173,7 @@ def test_a_good_docker_without_buildx_plugin_is_used_with_the_farms_own(
     as_its_user: UserDocker, fresh_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "no-plugins"))
-    endpoint = choose("auto", fresh_cache, quiet)
+    endpoint = choose("auto", fresh_cache, quiet).endpoint
     assert endpoint.kind == "user"
     plugin = str(as_its_user.folder / "config/cli-plugins/docker-buildx")
     assert plugin not in endpoint.buildx

@@ -295,6 +295,12 @@ def until(condition: Callable[[], object], timeout_s: float = 60) -> bool:
     return True
 
 
+def set_when(event: threading.Event, begun: Path) -> None:
+    """Set an event as soon as there is a file."""
+    if until(begun.exists, PATIENCE_S):
+        event.set()
+
+
 def in_container(endpoint: Endpoint, image: str, wheel: Path, script: str) -> str:
     """Unpack a wheel in a clean container without network, and run Python there."""
     shell = f"python3 -m zipfile -e /{wheel.name} /site && python3 -c {shlex.quote(script)}"

@@ -133,7 +133,7 @@ class UserDocker:
 
     def environment(self) -> dict[str, str]:
         """Return the variables of a user of this Docker, and none of another's."""
-        left_out = (*ENGINE_VARIABLES, "FARM_ENGINE")
+        left_out = (*ENGINE_VARIABLES, "BUILDKIT_HOST", "FARM_ENGINE")
         inherited = {
             name: value
             for name, value in os.environ.items()

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from farm.engine.buildx import BuildRequest, build, command
-from farm.engine.buildx_client import Watch, client_environment
+from farm.engine.buildx import build, command
+from farm.engine.buildx_client import Watch
 from farm.engine.endpoint import Endpoint
+from farm.engine.engine import BuildRequest
 from farm.errors import (
     BuildError,
     CancelledError,
@@ -68,9 +69,6 @@ def test_the_command_names_everything_and_no_secret() -> None:
             output=Path('/o/with,comma"'),
             build_args=(("MAX_JOBS", "2"),),
             secrets=(("ca", Path("/s/ca.crt")),),
-            contexts=(("base", "docker-image://x"),),
-            no_cache_stages=("compile", "patched"),
-            cgroup_parent="/farm/1",
         ),
     )
     assert argv == [
@@ -79,14 +77,11 @@ def test_the_command_names_everything_and_no_secret() -> None:
         *("--output", 'type=local,"dest=/o/with,comma"""'),
         *("--build-arg", "MAX_JOBS=2"),
         *("--secret", "id=ca,src=/s/ca.crt"),
-        *("--build-context", "base=docker-image://x"),
-        *("--no-cache-filter", "compile,patched"),
-        *("--cgroup-parent", "/farm/1"),
         "/c",
     ]
 
 
-def test_the_endpoints_own_cgroup_is_the_default(tmp_path: Path) -> None:
+def test_steps_run_in_the_endpoints_own_cgroup(tmp_path: Path) -> None:
     endpoint = Endpoint(name="e", kind="private", docker=(), buildx=(), cgroup_parent="/farm-x")
     assert "/farm-x" in command(endpoint, request(tmp_path))
 
@@ -96,12 +91,12 @@ def test_the_users_shell_does_not_reach_the_build(monkeypatch: pytest.MonkeyPatc
         monkeypatch.setenv(name, "1")
     monkeypatch.setenv("DOCKER_HOST", "unix:///users")
     user = Endpoint(name="u", kind="user", docker=(), buildx=(), env=(("BUILDX_BUILDER", "b"),))
-    environment = client_environment(user)
+    environment = user.environment()
     assert not {"SOURCE_DATE_EPOCH", "BUILDX_EXPERIMENTAL", "CFLAGS"} & environment.keys()
     assert environment["DOCKER_HOST"] == "unix:///users"
     assert environment["BUILDX_BUILDER"] == "b"
     private = Endpoint(name="p", kind="private", docker=(), buildx=())
-    assert "DOCKER_HOST" not in client_environment(private)
+    assert "DOCKER_HOST" not in private.environment()
 
 
 @pytest.mark.parametrize(
@@ -214,7 +209,8 @@ def test_the_client_does_not_outlive_a_farm_that_is_killed(tmp_path: Path) -> No
     )
     code = (
         "import sys, threading; from pathlib import Path;"
-        "from farm.engine.buildx import *; from farm.engine.endpoint import Endpoint;"
+        "from farm.engine.buildx import build; from farm.engine.engine import BuildRequest;"
+        "from farm.engine.endpoint import Endpoint;"
         f"f = Path({str(tmp_path)!r});"
         f"build(Endpoint(name='e', kind='private', docker=('true',), buildx={endpoint.buildx!r}),"
         "BuildRequest(unit='u', context=f, dockerfile=f, target='t', output=f),"

@@ -9,16 +9,17 @@ from __future__ import annotations
 import json
 import os
 import socket
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from farm.debian import toolbox
 from farm.engine.connect import choose, preference, user_engine
-from farm.engine.probe import ProbeReport, ask, dead_socket, probe_user_engine
-from farm.errors import EngineError, UsageError
-from farm.host.process import identify
-from tests.support.farming import until
+from farm.engine.probe import ProbeReport, dead_socket, probe_user_engine
+from farm.errors import CancelledError, EngineError, UsageError
+from tests.support.farming import set_when
 
 if TYPE_CHECKING:
     from farm.events import Event
@@ -139,7 +140,7 @@ def test_an_engine_that_does_not_answer_is_given_up(docker: Docker) -> None:
     script = (docker.bin / "docker").read_text().replace("*info*)", "*info*) sleep 300;")
     docker.write(docker.bin / "docker", script.removeprefix("#!/bin/sh\n"))
     report = probe_user_engine(timeout_s=0.5)
-    assert report.detail == "tcp://127.0.0.1:9 does not answer within 0.5 s"
+    assert report.detail == "'docker info' at tcp://127.0.0.1:9 did not end within 0.5 s"
 
 
 def test_a_context_that_does_not_exist_is_named(docker: Docker) -> None:
@@ -168,6 +169,8 @@ def test_a_good_engine_is_pinned_to_its_context_and_builder(docker: Docker) -> N
     assert report.endpoint.docker == (str(docker.bin / "docker"), "--context", "mine")
     assert report.endpoint.buildx == (str(docker.buildx),)
     assert ("BUILDX_BUILDER", "mine") in report.endpoint.env
+    assert report.endpoint.host == "tcp://127.0.0.1:9"
+    assert not report.endpoint.is_here
     assert report.summary == "your Docker (99.1, context mine)"
 
 
@@ -259,12 +262,30 @@ def test_an_engine_that_does_not_exist_is_a_usage_error() -> None:
         preference({"FARM_ENGINE": "podman"})
 
 
-def test_a_question_that_hangs_is_ended_with_what_it_started(tmp_path: Path) -> None:
-    script = f"sleep 300 & echo $! > {tmp_path}/pid; wait"
-    with pytest.raises(TimeoutError):
-        ask(("/bin/sh", "-c", script), timeout_s=5)
-    pid = int((tmp_path / "pid").read_text())
-    assert until(lambda: identify(pid) is None)
+def test_a_cancel_ends_the_probe_and_is_taken_for_no_lack(docker: Docker, tmp_path: Path) -> None:
+    cancel = threading.Event()
+    docker.answer(docker.with_buildx(f"touch {tmp_path}/begun; exec sleep 300"))
+    canceller = threading.Thread(target=set_when, args=(cancel, tmp_path / "begun"))
+    canceller.start()
+    with pytest.raises(CancelledError):
+        choose("user", tmp_path, ignore, cancel=cancel)
+    canceller.join()
+
+
+def test_a_cancel_reaches_the_making_of_farms_own_buildx(
+    docker: Docker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    docker.answer(INFO)  # which has no plugin
+    cancel = threading.Event()
+
+    def prepare(*_: object, cancel: threading.Event) -> None:
+        cancel.set()
+        raise CancelledError("cancelled")
+
+    monkeypatch.setattr(toolbox, "prepare", prepare)
+    with pytest.raises(CancelledError):
+        user_engine(tmp_path, ignore, cancel=cancel)
+    assert cancel.is_set()
 
 
 def test_a_report_says_why_in_one_line() -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from farm.engine.buildx import BuildResult
+from farm.engine.engine import BuildResult
 from farm.engine.rawjson import StepSummary
 from farm.errors import BuildError, CheckError, ExitCode
 from farm.load.project import shipped_root

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from farm.engine.buildx import BuildResult
+from farm.engine.engine import BuildResult
 from farm.engine.rawjson import StepSummary
 from farm.errors import BuildError, ExitCode, FarmError, OutOfMemoryError, PatchError
 from farm.run.attempt import Attempt, failure, log_key, read_mapping
