@@ -8,13 +8,14 @@ a process namespace of its own, a killed dockerd leaves build steps running.
 from __future__ import annotations
 
 import os
+import select
 import subprocess
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from farm.debian import apt, toolbox
-from farm.errors import EngineError
+from farm.errors import CancelledError, EngineError
 from farm.host import process
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from farm.debian.toolbox import Toolbox
     from farm.engine.place import Place
+    from farm.host.programs import Cancel
 
 # The inner shell says who it is, in the words of proc(5), and becomes the
 # program; the outer one ends at once, so that init collects the program when
@@ -69,6 +71,9 @@ done
 exec tini -- dockerd --config-file /run/engine/daemon.json --iptables=$iptables
 """
 
+_DETACH_S = 30.0
+_NETWORK_S = 60.0
+_POLL_S = 0.1
 _RESOLVER = "10.0.2.3"
 """Where slirp4netns answers name queries, with what the host itself would find."""
 
@@ -92,10 +97,14 @@ def detach(
 
     Returns:
         Who it is, or None if it has ended already.
+
+    Raises:
+        EngineError: The machine starts no further process.
     """
     identity.unlink(missing_ok=True)
     with log.open("ab") as output:
-        subprocess.run(
+        # Not by farm.host.programs, which ends with its caller what it starts.
+        ended = subprocess.run(
             ["/bin/sh", "-c", _DETACH, "farm", str(identity), *command],
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -105,18 +114,21 @@ def detach(
             pass_fds=tuple(inherited),
             start_new_session=True,
             umask=0o022,
-            check=True,
+            check=False,
         )
-    deadline = time.monotonic() + 10
+    if ended.returncode:
+        raise EngineError(f"cannot start {command[0]}", hint=f"see {log}")
+    deadline = time.monotonic() + _DETACH_S
     while not identity.exists() and time.monotonic() < deadline:
         time.sleep(0.01)
     return process.read_identity(identity)
 
 
-def start_engine(tools: Toolbox, place: Place, *, lifeline: int) -> process.ProcessId:
+def start_engine(tools: Toolbox, place: Place, data: Path, *, lifeline: int) -> process.ProcessId:
     """Start dockerd in namespaces of its own (network, mounts, processes, IPC).
 
-    ``lifeline`` is the writing end of a pipe that stays open as long as it lives.
+    ``data`` is the folder of its images and caches, ``lifeline`` the writing end of a
+    pipe that stays open as long as it lives.
 
     Raises:
         EngineError: It ended at once.
@@ -126,7 +138,7 @@ def start_engine(tools: Toolbox, place: Place, *, lifeline: int) -> process.Proc
     # that is offline waits ten seconds for the answer.
     (place.run / "hosts").write_text("127.0.0.1 localhost\n::1 localhost\n", encoding="ascii")
     space = ("--net", "--mount", "--pid", "--ipc", "--propagation", "private")
-    arguments = (tools.root, place.data, place.run, toolbox.ca_bundle_text(), lifeline)
+    arguments = (tools.root, data, place.run, toolbox.ca_bundle_text(), lifeline)
     command = (
         *("unshare", *space, "--fork", "--kill-child"),
         *("/bin/sh", "-c", _ENGINE, "farm"),
@@ -146,39 +158,54 @@ def start_engine(tools: Toolbox, place: Place, *, lifeline: int) -> process.Proc
 
 
 def start_network(
-    tools: Toolbox, place: Place, engine: process.ProcessId, *, lifeline: int
-) -> process.ProcessId:
+    tools: Toolbox, place: Place, engine: process.ProcessId, *, lifeline: int, cancel: Cancel
+) -> None:
     """Connect the engine's network namespace to the outside, through a user-space stack.
 
     Raises:
         EngineError: It did not come up.
+        CancelledError: ``cancel`` was set.
     """
     _await_own_network(engine)
-    ready, ready_end = os.pipe()
+    read_end, write_end = os.pipe()
     try:
         command = tools.inside(
             (
                 *("slirp4netns", "--configure", "--mtu=65520", "--disable-host-loopback"),
-                *(f"--exit-fd={lifeline}", f"--ready-fd={ready_end}"),
+                *(f"--exit-fd={lifeline}", f"--ready-fd={write_end}"),
                 *(str(engine.pid), "tap0"),
             ),
             own_processes=False,
         )
         env = toolbox.host_environment()
-        inherited = (lifeline, ready_end)
+        inherited = (lifeline, write_end)
         files = (place.network_identity, place.network_log)
         started = detach(command, *files, env=env, inherited=inherited)
     finally:
-        os.close(ready_end)
-    with os.fdopen(ready, "rb") as pipe:
-        said = pipe.read(1)  # ends as well when the program does
-    if started is None or said != b"1":
+        os.close(write_end)
+    with os.fdopen(read_end, "rb"):
+        is_up = ready(read_end, cancel)
+    if started is None or not is_up:
         raise EngineError(
             "the private engine's network (slirp4netns) did not come up",
             hint=f"see {place.network_log}; it needs /dev/net/tun",
             details=apt.last_lines(place.network_log.read_text("utf-8", "replace")),
         )
-    return started
+
+
+def ready(pipe: int, cancel: Cancel) -> bool:
+    """Wait until a program writes ``1`` to a pipe; False if it ends, or takes too long.
+
+    Raises:
+        CancelledError: ``cancel`` was set.
+    """
+    deadline = time.monotonic() + _NETWORK_S
+    while time.monotonic() < deadline:
+        if cancel.is_set():
+            raise CancelledError("cancelled while the private engine was starting")
+        if select.select([pipe], [], [], _POLL_S)[0]:
+            return os.read(pipe, 1) == b"1"
+    return False
 
 
 def _await_own_network(engine: process.ProcessId) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,27 +19,37 @@ from typing import TYPE_CHECKING
 from farm.debian import apt, toolbox
 from farm.engine import clients, daemon_api, namespaces
 from farm.engine.place import Place, place_of
-from farm.errors import EngineError, FarmError, StorageError
+from farm.errors import CancelledError, EngineError, FarmError, StorageError
 from farm.events import Notice
 from farm.host import process
-from farm.host.files import storage_error
+from farm.host.files import freed_bytes, storage_error, write_whole
 from farm.host.locks import holding, waiting
 
 if TYPE_CHECKING:
-    import threading
-
     from farm.debian.toolbox import Toolbox
     from farm.engine.endpoint import Endpoint
-    from farm.events import Event, Sink
+    from farm.events import Sink
+    from farm.host.programs import Cancel
 
+ASIDE = "data.aside-"
+"""How data is called that an engine could not start with; the time follows."""
+_TRIAL = "data.trial"
 _FREE_BYTES_NEEDED = 200 * 1024**2
 _START_TIMEOUT_S = 90.0
 _CGROUPS = Path("/sys/fs/cgroup")
 
 
+class _EndedError(EngineError):
+    """The engine ended by itself, which its data may be the reason for."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineStatus:
-    """The private engine as it is now.  Sizes in bytes, ``started_s`` since the epoch."""
+    """The private engine as it is now.
+
+    Sizes in bytes, ``started_s`` since the epoch; ``aside`` is earlier data that it
+    could not start with.
+    """
 
     running: bool
     pid: int | None
@@ -46,6 +57,7 @@ class EngineStatus:
     facts: daemon_api.DaemonFacts | None
     data: Path
     data_bytes: int
+    aside: tuple[Path, ...]
     started_s: float | None
     toolbox: Path | None
     log: Path
@@ -58,18 +70,19 @@ def ensure_running(cache: Path, sink: Sink, *, cancel: threading.Event | None = 
         EngineError: Something that it needs is missing, or it does not come up.
         FetchError: The toolbox's packages cannot be fetched.
         StorageError: The disk is full.
-        CancelledError: ``cancel`` was set while the toolbox was made.
+        CancelledError: ``cancel`` was set.
     """
     place = place_of(cache)
-    tools = _running(place)
+    cancel = cancel or threading.Event()
+    tools = _running(place, cancel=cancel)
     if tools is None:
         toolbox.require_host()
         tools = toolbox.prepare(cache, sink, cancel=cancel)
         lock = place.folder / "private.lock"
         with holding(lock, cancel=cancel, on_wait=waiting(sink, "the private engine")):
-            running = _running(place, patience_s=60)
+            running = _running(place, cancel=cancel, patience_s=60)
             if running is None:
-                _start(place, tools, sink)
+                _start(place, tools, sink, cancel)
             tools = running or tools
     return clients.endpoint(place.folder, tools, socket=place.socket, cgroup=place.cgroup)
 
@@ -83,25 +96,10 @@ def stop(cache: Path) -> bool:
     place = place_of(cache)
     if not place.folder.is_dir():
         return False
-    with holding(place.folder / "private.lock", on_wait=waiting(_ignore, "the private engine")):
+    with holding(place.folder / "private.lock"):
         was_running = process.read_identity(place.engine_identity) is not None
         _end(place)
     return was_running
-
-
-def remove(cache: Path) -> None:
-    """End the private engine and delete all its data, the toolbox included.
-
-    Raises:
-        StorageError: Something could not be deleted.
-    """
-    place = place_of(cache)
-    stop(cache)
-    try:
-        if place.folder.is_dir():
-            shutil.rmtree(place.folder)
-    except OSError as error:
-        raise storage_error(error, place.folder) from error
 
 
 def status(cache: Path) -> EngineStatus:
@@ -119,14 +117,20 @@ def status(cache: Path) -> EngineStatus:
         socket=place.socket,
         facts=facts,
         data=place.data,
-        data_bytes=_bytes_below(place.data),
+        data_bytes=freed_bytes([place.data]),
+        aside=put_aside(cache),
         started_s=place.engine_identity.stat().st_mtime if identity else None,
         toolbox=tools.root if tools else None,
         log=place.log,
     )
 
 
-def _running(place: Place, *, patience_s: float = 0) -> Toolbox | None:
+def put_aside(cache: Path) -> tuple[Path, ...]:
+    """Return earlier data with which the private engine could not start."""
+    return tuple(sorted(place_of(cache).folder.glob(f"{ASIDE}*")))
+
+
+def _running(place: Place, *, cancel: Cancel, patience_s: float = 0) -> Toolbox | None:
     """Return the toolbox that the engine was started from, if it runs and answers."""
     try:
         state = json.loads(place.state.read_text(encoding="utf-8"))
@@ -140,25 +144,35 @@ def _running(place: Place, *, patience_s: float = 0) -> Toolbox | None:
             return None
         if daemon_api.answers(place.socket):
             return tools if tools.root.is_dir() else None
+        _check(cancel)
         if time.monotonic() >= deadline:
             return None
         time.sleep(0.2)
 
 
-def _start(place: Place, tools: Toolbox, sink: Sink) -> None:
-    """Start; where the data of an earlier engine is what prevents it, start without it."""
+def _check(cancel: Cancel) -> None:
+    if cancel.is_set():
+        raise CancelledError("cancelled while the private engine was starting")
+
+
+def _start(place: Place, tools: Toolbox, sink: Sink, cancel: Cancel) -> None:
+    """Start it, twice where the first try fails; a passing fault never costs the data."""
+    trial = place.folder / _TRIAL
     try:
         _end(place)
         _check_space(place)
-        _restore(place)
+        if trial.exists():  # of a start that was killed
+            shutil.rmtree(trial)
         place.data.mkdir(exist_ok=True)
         try:
-            _bring_up(place, tools)
-        except EngineError:
-            if not any(place.data.iterdir()):
-                raise
-            _bring_up_without_data(place, tools)
-            sink(Notice(text="the private engine's data was damaged: its caches are lost"))
+            _bring_up(place, tools, place.data, cancel)
+        except EngineError as first:
+            try:
+                _bring_up(place, tools, place.data, cancel)
+            except _EndedError:
+                if not isinstance(first, _EndedError) or not any(place.data.iterdir()):
+                    raise
+                _start_without_data(place, tools, sink, cancel)
     except OSError as error:
         raise storage_error(error, place.folder) from error
     driver = ""
@@ -168,29 +182,20 @@ def _start(place: Place, tools: Toolbox, sink: Sink) -> None:
         sink(Notice(text=f"the private engine uses {driver}, not overlay2: slower and larger"))
 
 
-def _bring_up_without_data(place: Place, tools: Toolbox) -> None:
-    """Try with empty data; only when that works is the old data known to be the fault."""
-    aside = _aside(place)
-    place.data.rename(aside)
+def _start_without_data(place: Place, tools: Toolbox, sink: Sink, cancel: Cancel) -> None:
+    """Try with empty data; only when that works is the old data the fault, and put aside."""
+    trial = place.folder / _TRIAL
+    trial.mkdir()
     try:
-        place.data.mkdir()
-        _bring_up(place, tools)
+        aside = _bring_up(place, tools, trial, cancel)
     except BaseException:
-        _restore(place)
+        shutil.rmtree(trial, ignore_errors=True)
         raise
-    shutil.rmtree(aside)
-
-
-def _restore(place: Place) -> None:
-    """Take back the data that a start which did not end well had put aside."""
-    aside = _aside(place)
-    if aside.exists():
-        shutil.rmtree(place.data, ignore_errors=True)
-        aside.rename(place.data)
-
-
-def _aside(place: Place) -> Path:
-    return place.data.with_suffix(".aside")
+    text = (
+        f"the private engine twice ended at once with its data, and starts without: that is in "
+        f"{aside} now, with its build cache; 'rm -r' that folder, or 'farm clean --engine'"
+    )
+    sink(Notice(text=text))
 
 
 def _check_space(place: Place) -> None:
@@ -202,19 +207,26 @@ def _check_space(place: Place) -> None:
         )
 
 
-def _bring_up(place: Place, tools: Toolbox) -> None:
-    """Start engine and network, wait until it answers, and only then record it."""
+def _bring_up(place: Place, tools: Toolbox, data: Path, cancel: Cancel) -> Path | None:
+    """Start engine and network, wait until it answers, and only then record it.
+
+    Data other than the place's own takes its place; returns where that was put then.
+    """
+    aside = None
     try:
-        _launch(place, tools)
+        _launch(place, tools, data, cancel)
+        if data != place.data:
+            aside = place.folder / f"{ASIDE}{time.strftime('%Y%m%dT%H%M%S')}"
+            place.data.rename(aside)
+            data.rename(place.data)
     except BaseException:
         _end(place)
         raise
-    part = place.state.with_suffix(".part")
-    part.write_text(json.dumps({"root": str(tools.root), "key": tools.key}), encoding="utf-8")
-    part.replace(place.state)
+    write_whole(place.state, json.dumps({"root": str(tools.root), "key": tools.key}))
+    return aside
 
 
-def _launch(place: Place, tools: Toolbox) -> None:
+def _launch(place: Place, tools: Toolbox, data: Path, cancel: Cancel) -> None:
     place.run.mkdir(mode=0o700, exist_ok=True)
     config = namespaces.daemon_config(cgroup_parent=place.cgroup)
     (place.run / "daemon.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
@@ -223,33 +235,36 @@ def _launch(place: Place, tools: Toolbox) -> None:
             log.replace(log.with_suffix(".log.1"))
     lifeline, engine_end = os.pipe()
     try:
-        engine = namespaces.start_engine(tools, place, lifeline=engine_end)
-        namespaces.start_network(tools, place, engine, lifeline=lifeline)
+        engine = namespaces.start_engine(tools, place, data, lifeline=engine_end)
+        namespaces.start_network(tools, place, engine, lifeline=lifeline, cancel=cancel)
     except EngineError as error:
         if process.read_identity(place.engine_identity):
             raise  # the network's fault, and said so
-        raise _not_up(place) from error
+        raise _not_up(place, _EndedError) from error
     finally:
         os.close(lifeline)
         os.close(engine_end)
-    _await_answer(place, engine)
+    _await_answer(place, engine, cancel)
 
 
-def _await_answer(place: Place, engine: process.ProcessId) -> None:
+def _await_answer(place: Place, engine: process.ProcessId, cancel: Cancel) -> None:
     deadline = time.monotonic() + _START_TIMEOUT_S
     while not daemon_api.answers(place.socket):
-        if not engine.alive() or time.monotonic() > deadline:
-            raise _not_up(place)
+        _check(cancel)
+        if not engine.alive():
+            raise _not_up(place, _EndedError)
+        if time.monotonic() > deadline:
+            raise _not_up(place, EngineError)
         time.sleep(0.05)
 
 
-def _not_up(place: Place) -> FarmError:
+def _not_up(place: Place, kind: type[EngineError]) -> FarmError:
     text = ""
     with suppress(OSError):
         text = place.log.read_text(encoding="utf-8", errors="replace")
     if apt.said_full(text):
         return apt.full_disk(place.folder)
-    return EngineError(
+    return kind(
         "the private engine did not come up",
         hint=f"its whole log: {place.log}; or use a Docker Engine of your own",
         details=apt.last_lines(text),
@@ -284,18 +299,3 @@ def _remove_cgroups(name: str) -> None:
             for path, _, _ in os.walk(folder, topdown=False):
                 with suppress(OSError):  # a process that is just ending holds it
                     Path(path).rmdir()
-
-
-def _ignore(event: Event, /) -> None:
-    """Take no notice: ending an engine says nothing."""
-    del event
-
-
-def _bytes_below(folder: Path) -> int:
-    """Return how much disk the files below a folder take; what vanishes meanwhile counts 0."""
-    total = 0
-    for path, _, files in os.walk(folder):
-        for name in files:
-            with suppress(OSError):
-                total += os.lstat(os.path.join(path, name)).st_blocks * 512  # noqa: PTH118 - hot
-    return total

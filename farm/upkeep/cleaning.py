@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 from farm.engine import private
 from farm.errors import StorageError
+from farm.host.files import freed_bytes
 from farm.host.in_use import LOCK_NAME, alone
 from farm.load.folders import is_marked
 from farm.run.runs import list_runs
 from farm.store.record import read_record
 from farm.store.results import STATE
 from farm.upkeep import images
-from farm.upkeep.sizes import freed_bytes, remove
+from farm.upkeep.removing import remove
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -106,6 +107,8 @@ def clean(grounds: Grounds, targets: Collection[Target]) -> list[Removable]:
 
 def _removable(grounds: Grounds, target: Target) -> Removable:
     meaning = _MEANINGS[target]
+    if target is Target.ENGINE and private.put_aside(grounds.cache):
+        meaning += f", and what it could not start with ({private.ASIDE}…)"
     if target is Target.IMAGES:
         loaded = images.loaded_bases()
         return Removable(

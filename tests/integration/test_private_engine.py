@@ -14,14 +14,17 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from farm.debian import archive, bases, toolbox
 from farm.debian.bases import BaseImage, RootfsSpec
 from farm.engine import images, namespaces, private
+from farm.engine.docker import DockerEngine
+from farm.engine.engine import Container
 from farm.engine.place import place_of
 from farm.errors import BaseError, CancelledError, EngineError, FetchError, StorageError
 from farm.events import Event, Notice
@@ -281,7 +284,7 @@ def test_traces_of_an_engine_before_the_last_boot_do_not_disturb(own_cache: Path
     assert private.status(own_cache).running
 
 
-def test_damaged_data_is_put_away_and_said(own_cache: Path) -> None:
+def test_damaged_data_is_put_aside_whole_and_said(own_cache: Path) -> None:
     private.ensure_running(own_cache, quiet)
     private.stop(own_cache)
     database = place_of(own_cache).data / "volumes" / "metadata.db"
@@ -289,8 +292,92 @@ def test_damaged_data_is_put_away_and_said(own_cache: Path) -> None:
     database.write_bytes(b"not a database" * 1000)
     events: list[Event] = []
     private.ensure_running(own_cache, events.append)
-    assert [e.text for e in events if isinstance(e, Notice) and "damaged" in e.text]
-    assert private.status(own_cache).running
+    status = private.status(own_cache)
+    assert status.running
+    (aside,) = status.aside
+    assert (aside / "volumes" / "metadata.db").read_bytes().startswith(b"not a database")
+    (notice,) = (e.text for e in events if isinstance(e, Notice))
+    assert str(aside) in notice
+    assert "rm -r" in notice
+
+
+def test_a_network_that_fails_once_costs_neither_the_start_nor_the_data(
+    own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    private.ensure_running(own_cache, quiet)
+    private.stop(own_cache)
+    keepsake = place_of(own_cache).data / "keepsake"
+    keepsake.write_text("")
+    real, failures = namespaces.start_network, [EngineError("the network did not come up")]
+
+    def flaky(*given: Any, **named: Any) -> None:
+        if failures:
+            raise failures.pop()
+        real(*given, **named)
+
+    monkeypatch.setattr(namespaces, "start_network", flaky)
+    private.ensure_running(own_cache, quiet)
+    assert keepsake.exists()
+    assert private.status(own_cache).aside == ()
+
+
+def test_a_container_gets_its_files_and_input_and_is_gone_afterwards(
+    cache: Path, base: BaseImage, tmp_path: Path
+) -> None:
+    engine = DockerEngine(endpoint=private.ensure_running(cache, quiet))
+    never = threading.Event()
+    engine.load(base, cancel=never)
+    (tmp_path / "given").write_text("given\n")
+    (tmp_path / "link").symlink_to("given")
+    container = Container(
+        image=base.tag,
+        command=("sh", "-c", "cat - /srv/a; ls /dev/zero0; exit 3"),
+        stdin=b"said\n",
+        devices=(("/dev/zero", "/dev/zero0"),),
+        files=((tmp_path / "link", "/srv/a"),),
+    )
+    done = engine.run(container, cancel=never)
+    assert (done.status, done.text) == (3, "said\ngiven\n/dev/zero0\n")
+    with pytest.raises(EngineError, match="cannot run a container"):
+        engine.run(replace(container, devices=(("/dev/none", "/dev/x"),)), cancel=never)
+    with pytest.raises(EngineError, match="cannot run a container"):
+        engine.run(replace(container, command=("/no/such/program",)), cancel=never)
+    endless = replace(container, command=("sleep", "86397"), timeout_s=3)
+    with pytest.raises(EngineError, match="did not end within 3 s"):
+        engine.run(endless, cancel=never)
+    assert docker(engine.endpoint, "ps", "--all", "--quiet").stdout == ""
+    assert engine.capacity().cores == len(os.sched_getaffinity(0))
+
+
+ENDLESS = """
+import sys, threading
+from pathlib import Path
+from farm.engine import private
+from farm.engine.docker import DockerEngine
+from farm.engine.engine import Container
+engine = DockerEngine(endpoint=private.ensure_running(Path(sys.argv[1]), lambda e: None))
+container = Container(image=sys.argv[2], command=("sleep", "86398"))
+engine.run(container, cancel=threading.Event())
+"""
+
+
+def test_a_container_of_a_farm_that_was_killed_is_removed_by_the_next(
+    cache: Path, base: BaseImage
+) -> None:
+    engine = DockerEngine(endpoint=private.ensure_running(cache, quiet))
+    engine.load(base, cancel=threading.Event())
+
+    def running() -> str:
+        return docker(engine.endpoint, "ps", "--quiet").stdout
+
+    with subprocess.Popen([sys.executable, "-c", ENDLESS, str(cache), base.tag]) as farm:
+        assert until(running)
+        engine.run(Container(image=base.tag, command=("true",)), cancel=threading.Event())
+        assert running()  # its farm lives
+        farm.kill()
+    assert running()
+    engine.run(Container(image=base.tag, command=("true",)), cancel=threading.Event())
+    assert not running()
 
 
 def test_an_engine_that_cannot_start_says_why_and_keeps_its_data(

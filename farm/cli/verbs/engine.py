@@ -79,6 +79,8 @@ def status(as_json: common.AsJson = False) -> None:
         )
         typer.echo(f"socket    {found.socket}")
     typer.echo(f"data      {size(found.data_bytes)} in {found.data}")
+    for folder in found.aside:
+        typer.echo(f"aside     {folder}: it could not start with it; 'rm -r' removes it")
     typer.echo(f"tools     {found.toolbox or 'not prepared yet'}")
     if found.log.exists():
         typer.echo(f"log       {found.log}")

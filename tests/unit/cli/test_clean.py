@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from farm.errors import ExitCode
+from farm.host.files import freed_bytes
 from farm.host.in_use import in_use
 from farm.load.folders import mark_cache
 from farm.run.runs import new_run
 from farm.store.record import Record, write_record
-from farm.upkeep.sizes import freed_bytes
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -33,6 +33,14 @@ def test_down_without_an_engine_is_no_error(farm: Farm, tmp_path: Path) -> None:
     assert not (tmp_path / "cache").exists()
 
 
+def test_data_that_the_engine_could_not_start_with_is_shown(farm: Farm, tmp_path: Path) -> None:
+    aside = tmp_path / "cache/engine/data.aside-20260101T000000"
+    aside.mkdir(parents=True)
+    assert str(aside) in farm("engine", "status").out
+    assert farm("engine", "status", "--json").json["aside"] == [str(aside)]
+    assert "could not start with" in farm("clean").out
+
+
 def test_reset_removes_the_engines_folder_and_nothing_else(farm: Farm, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     for name in ("engine/data", "store"):

@@ -1,50 +1,16 @@
-"""How much a folder takes, and removing it without ever leaving its parent."""
+"""Removing a folder without ever leaving its parent."""
 
 from __future__ import annotations
 
 import os
 import shutil
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from farm.errors import StorageError
 from farm.upkeep.machine import mounts_of_process
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
     from pathlib import Path
-
-_BLOCK_BYTES = 512
-"""The unit of ``st_blocks`` (stat(2)), whatever the file system's own is."""
-
-
-def freed_bytes(paths: Iterable[Path]) -> int:
-    """Return what deleting these would free on disk.
-
-    A file that has a further name elsewhere (a context is made of hard links
-    into the store) frees nothing.  Links are not followed; what vanishes
-    meanwhile counts nothing.
-    """
-    names: dict[tuple[int, int], int] = {}
-    total = 0
-    for facts in _files(paths):
-        key = (facts.st_dev, facts.st_ino)
-        names[key] = names.get(key, 0) + 1
-        if names[key] == facts.st_nlink:
-            total += facts.st_blocks * _BLOCK_BYTES
-    return total
-
-
-def _files(paths: Iterable[Path]) -> Iterator[os.stat_result]:
-    for path in paths:
-        if path.is_symlink() or not path.is_dir():
-            with suppress(OSError):
-                yield path.lstat()
-            continue
-        for folder, _, names in os.walk(path):
-            for name in names:
-                with suppress(OSError):
-                    yield os.lstat(os.path.join(folder, name))  # noqa: PTH118 - 10⁵ files
 
 
 def remove(path: Path, *, within: Path) -> None:
