@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import shlex
+import sys
 import time
-from typing import TYPE_CHECKING
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from farm.cli import common
+from farm.errors import EngineError, StorageError
 
 if TYPE_CHECKING:
     from farm.engine.endpoint import Endpoint
@@ -50,13 +53,31 @@ def _print_use(endpoint: Endpoint, status: EngineStatus) -> None:
 
 
 @engine_app.command()
-def down() -> None:
+def down(
+    force: Annotated[
+        bool, typer.Option("--force", help="End the builds of other farms with it.")
+    ] = False,
+) -> None:
     """Stop it, with everything that runs in it; its images and caches stay."""
     from farm.engine import private
+    from farm.host.in_use import alone
     from farm.load.folders import cache_folder
 
-    stopped = private.stop(cache_folder())
+    cache = cache_folder()
+    with ExitStack() as held:
+        try:
+            held.enter_context(alone(cache, purpose="stopped"))
+        except StorageError as error:
+            if not (force or _agreed(f"another farm builds with {cache}: end its builds?")):
+                raise EngineError(
+                    error.message, hint="wait until it is done; --force ends its builds"
+                ) from error
+        stopped = private.stop(cache)
     typer.echo("the private engine is stopped" if stopped else "the private engine did not run")
+
+
+def _agreed(question: str) -> bool:
+    return sys.stdin.isatty() and typer.confirm(question, err=True)
 
 
 @engine_app.command()

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING
 
+import pytest
+
 from farm.errors import ExitCode
+from farm.host.in_use import in_use
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,6 +35,34 @@ def test_down_without_an_engine_is_no_error(farm: Farm, tmp_path: Path) -> None:
     ended = farm("engine", "down")
     assert (ended.code, ended.out) == (0, "the private engine did not run\n")
     assert not (tmp_path / "cache").exists()
+
+
+def test_down_refuses_while_another_farm_builds_and_force_does_not(
+    farm: Farm, tmp_path: Path
+) -> None:
+    cache = tmp_path / "cache"
+    with in_use(cache):
+        ended = farm("engine", "down")
+        assert ended.code == ExitCode.ENGINE
+        assert "another farm is building" in ended.err
+        assert "--force" in ended.err
+        assert farm("engine", "down", "--force").code == 0
+    assert farm("engine", "down").code == 0
+
+
+@pytest.mark.parametrize(("answer", "code"), [("y", 0), ("n", 7), ("", 7)])
+def test_down_asks_at_a_terminal_whether_other_builds_are_to_end(
+    farm: Farm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str, code: int
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr("sys.stdin", Terminal(f"{answer}\n"))
+    with in_use(tmp_path / "cache"):
+        ended = farm("engine", "down")
+    assert ended.code == code
+    assert "end its builds?" in ended.err
 
 
 def test_data_that_the_engine_could_not_start_with_is_shown(farm: Farm, tmp_path: Path) -> None:
