@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from farm.run.options import BuildOptions, Workplace
     from farm.run.settle import Settled
 
+CANNOT_BE_BUILT = "cannot be built yet"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
@@ -85,7 +87,7 @@ def _standing(each: Settled, plan: Plan, place: Workplace) -> tuple[str, str]:
     unit = each.unit
     problem = lock_problem(unit)
     if problem:
-        return "cannot be built yet", problem
+        return CANNOT_BE_BUILT, problem
     if each.result:
         return "built", _how_it_stands(each, place)
     asked = "you asked for it" if unit.label in plan.requested else _needed_by(unit.label, plan)

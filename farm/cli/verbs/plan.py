@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from farm.cli import common
+from farm.errors import LockError
 
 if TYPE_CHECKING:
     from farm.plan.plan import Plan
+    from farm.run.forecast import Forecast
     from farm.run.options import BuildOptions, Workplace
+
+Check = Annotated[
+    bool,
+    typer.Option("--check", help="End with an error if a unit cannot be built yet; for CI."),
+]
 
 
 def plan(
@@ -25,6 +32,7 @@ def plan(
     memory: common.Memory = None,
     jobs: common.Parallel = 2,
     no_preflight: common.NoPreflight = False,
+    check: Check = False,
     as_json: common.AsJson = False,
 ) -> None:
     """Show what would be built and why; no engine is asked."""
@@ -39,17 +47,38 @@ def plan(
         nvcc_threads=nvcc_threads,
         memory_bytes=common.memory_bytes(memory),
     )
-    show_plan(made, place, options, as_json=as_json)
+    rows = show_plan(made, place, options, as_json=as_json)
+    if check:
+        _refuse_unbuildable(rows)
 
 
-def show_plan(plan: Plan, place: Workplace, options: BuildOptions, *, as_json: bool) -> None:
-    """Print a plan as text, or as JSON."""
+def _refuse_unbuildable(rows: tuple[Forecast, ...]) -> None:
+    """End with an error if not all can be built.
+
+    Raises:
+        LockError: a unit, asked for or needed, cannot be built yet.
+    """
+    from farm.run.forecast import CANNOT_BE_BUILT
+
+    found = [row for row in rows if row.standing == CANNOT_BE_BUILT]
+    if found:
+        raise LockError(
+            f"{len(found)} of {len(rows)} units cannot be built yet",
+            hint=f"what can be locked is by: farm lock {' '.join(row.label for row in found)}",
+            details=[f"{row.label}: {row.why}" for row in found],
+        )
+
+
+def show_plan(
+    plan: Plan, place: Workplace, options: BuildOptions, *, as_json: bool
+) -> tuple[Forecast, ...]:
+    """Print a plan as text, or as JSON; its rows."""
     from farm.run.forecast import forecast
 
     rows = forecast(plan, place, options)
     if as_json:
         common.print_json({"units": rows})
-        return
+        return rows
     for row in rows:
         typer.echo(f"{row.label}  {row.standing}")
         typer.echo(f"  why       {row.why}")
@@ -66,3 +95,4 @@ def show_plan(plan: Plan, place: Workplace, options: BuildOptions, *, as_json: b
         if row.needs:
             typer.echo(f"  needs     {', '.join(row.needs)}")
         typer.echo(f"  identity  {row.identity or 'known once its base and needed wheels exist'}")
+    return rows

@@ -152,6 +152,24 @@ def lock(root: Path) -> None:
     path.write_text(format_lock(Lock(inputs=inputs_digest(unit.lock_inputs), pins=())))
 
 
+def test_a_checked_plan_fails_if_a_unit_cannot_be_built(farm: Farm, project: Path) -> None:
+    """Also one that is only needed; what can be built later is shown all the same."""
+    needy = DEMO.replace("package: demo", "package: needy").replace("plain", "fromimage")
+    needs = "needs: [{package: demo, version: 1.0.0, variant: cpu}]\n"
+    (project / "recipes/needy.yaml").write_text(needy + needs)
+    for arguments in ([], ["--json"]):
+        assert farm("plan", "demo", *arguments).code == 0
+        ended = farm("plan", "needy", "--check", *arguments)
+        assert ended.code == ExitCode.LOCK
+        assert ended.out == farm("plan", "needy", *arguments).out
+        assert "2 of 2 units cannot be built yet" in ended.err
+        assert "demo@1.0.0:cpu: on purpose" in ended.err
+        assert "needy@1.0.0:cpu: its build requirements are not locked" in ended.err
+    lock(project)
+    assert farm("plan", "demo", "--check").code == 0
+    assert farm("plan", "needy", "--check").code == ExitCode.LOCK
+
+
 def test_a_plan_tells_new_built_changed_and_damaged_apart(farm: Farm, project: Path) -> None:
     lock(project)
     new = planned(farm)
