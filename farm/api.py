@@ -78,11 +78,12 @@ def render(made: Plan, project: Project) -> dict[str, str]:
 
     As long as a unit's base does not exist here, it starts from a placeholder.
     """
+    from farm.load.folders import cache_folder
     from farm.run.settle import identify_without, template_folders
 
-    templates = template_folders(project)
+    templates, cache = template_folders(project), cache_folder()
     return {
-        unit.label: identify_without(unit, templates).manifest.dockerfile
+        unit.label: identify_without(unit, templates, cache).manifest.dockerfile
         for unit in made.units
         if unit.label in made.requested
     }

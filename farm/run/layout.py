@@ -57,12 +57,12 @@ def _write(entry: Entry, target: Path, staged: Mapping[str, Path] | None, *, lin
                 hint="run it again",
             )
     elif staged is not None and linked:
-        _link(staged[entry.digest], target)
+        link(staged[entry.digest], target)
     elif staged is not None:
         shutil.copyfile(staged[entry.digest], target)
 
 
-def _link(source: Path, target: Path) -> None:
+def link(source: Path, target: Path) -> None:
     """Hard-link, or copy where the store is on another file system."""
     try:
         os.link(source, target)

@@ -58,9 +58,9 @@ def identify(
     return Identified(unit=unit, manifest=manifest, identity=manifest.identity)
 
 
-def identify_without(unit: Unit, templates: tuple[Path, ...]) -> Identified:
-    """Render a unit whose base and needed wheels do not exist yet; no result has its identity."""
-    base = BaseReference(image=base_reference(unit), digest="")
+def identify_without(unit: Unit, templates: tuple[Path, ...], cache: Path) -> Identified:
+    """Render a unit whose base or needed wheels do not exist yet; no result has its identity."""
+    base = known_base(unit.base, cache) or BaseReference(image=base_reference(unit), digest="")
     return identify(unit, base=base, needed=(), templates=templates)
 
 

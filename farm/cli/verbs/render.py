@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from farm.run.options import Workplace
     from farm.run.settle import Identified, Settled
 
+BASE = "base.tar"
+
 
 def render(
     context: typer.Context,
@@ -64,7 +66,8 @@ def _check_needs(unit: Unit, settled: dict[str, Settled]) -> None:
 def _identified(settled: Settled, place: Workplace) -> Identified:
     from farm.run.settle import identify_without, template_folders
 
-    return settled.identified or identify_without(settled.unit, template_folders(place.project))
+    templates = template_folders(place.project)
+    return settled.identified or identify_without(settled.unit, templates, place.cache)
 
 
 def _write(identified: Identified, folder: Path, place: Workplace) -> None:
@@ -85,4 +88,29 @@ def _write(identified: Identified, folder: Path, place: Workplace) -> None:
         staged = bring_inputs(identified.unit, place.cache, BuildOptions(), view)
     folder.mkdir(parents=True, exist_ok=True)
     write_context(folder, identified.manifest.context, staged, linked=False)
-    (folder / "Dockerfile").write_text(identified.manifest.dockerfile, encoding="utf-8")
+    told = _bring_base(identified.unit, folder, place)
+    text = (f"# {told}\n" if told else "") + identified.manifest.dockerfile
+    (folder / "Dockerfile").write_text(text, encoding="utf-8")
+    if told:
+        typer.echo(told.replace(BASE, str(folder / BASE)), err=True)
+
+
+def _bring_base(unit: Unit, folder: Path, place: Workplace) -> str:
+    """Put a base that no registry has beside the Dockerfile; says how an engine gets it.
+
+    Raises:
+        StorageError: there is no room for it.
+    """
+    from farm.debian.bases import resolved, spec_of
+    from farm.host.files import storage_errors
+    from farm.model.unit import ImageBase
+    from farm.run.layout import link
+
+    if isinstance(unit.base, ImageBase):
+        return ""
+    image = resolved(spec_of(unit.base), place.cache)
+    if image is None:
+        return f"its base is not made yet: 'farm build {unit.label}' makes it, then render it anew"
+    with storage_errors(folder):
+        link(image.archive, folder / BASE)
+    return f"its base is {image.tag}: docker load --input {BASE}"

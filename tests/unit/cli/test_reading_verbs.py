@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from farm import api
+from farm.debian.bases import spec_of
 from farm.errors import ExitCode
+from farm.load.folders import cache_folder
 from farm.load.library import gather
 from farm.load.project import find_project
-from farm.model.unit import UnitKey
+from farm.model.unit import RootfsBase, UnitKey
 from farm.plan.plan import Choice, make_plan
 from farm.plan.select import parse_selector
 from farm.run.runs import RunSummary, new_run, write_summary
@@ -22,6 +25,7 @@ from farm.run.settle import expectation
 from farm.store.record import Record, WheelFile, write_record
 from farm.store.results import result_folder
 from tests.support.projects import DEMO, PATCH, SHA, project_at
+from tests.support.projects import planned as plan_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -144,9 +148,8 @@ def lock(root: Path) -> None:
     from farm.load.locks import format_lock, inputs_digest
     from farm.load.project import find_project
     from farm.model.unit import Lock
-    from tests.support.projects import planned as plan
 
-    (unit,) = plan(find_project(root=root)).units
+    (unit,) = plan_of(find_project(root=root)).units
     path = root / f"recipes/locks/demo/1.0.0/{unit.lock_stem}.txt"
     path.parent.mkdir(parents=True)
     path.write_text(format_lock(Lock(inputs=inputs_digest(unit.lock_inputs), pins=())))
@@ -267,6 +270,55 @@ def test_render_writes_all_that_a_plain_build_needs(farm: Farm, project: Path) -
     assert {"inside/step.py", "patches/a.patch", "edits/demo.json", "sources/demo.tar",
             "wheels/requirements.txt"} <= files  # fmt: skip
     assert (project / "there/Dockerfile").read_text() == farm("render", "demo").out
+
+
+@pytest.fixture
+def bootstrapped(world: Path) -> str:
+    """A demo on a base that was bootstrapped; the base's tag."""
+    made = project_at(world, {"recipes/demo.yaml": DEMO})
+    (unit,) = plan_of(made).units
+    assert isinstance(unit.base, RootfsBase)
+    spec = spec_of(unit.base)
+    folder = cache_folder() / "bases" / spec.key
+    folder.mkdir(parents=True)
+    (folder / "image.tar").write_bytes(b"an image")
+    tag = "farm-base:trixie-0123"
+    (folder / "base.json").write_text(json.dumps({
+        "key": spec.key, "suite": "trixie", "snapshot": None, "origin": "mirror", "digest": "d",
+        "image_id": "i", "manifest_digest": "m", "tag": tag, "packages": [], "size_bytes": 8,
+    }))  # fmt: skip
+    return tag
+
+
+def test_render_brings_the_base_that_no_registry_has(
+    farm: Farm, world: Path, bootstrapped: str
+) -> None:
+    printed = farm("render", "demo").out
+    assert f"FROM {bootstrapped} AS base\n" in printed
+    ended = farm("render", "demo", "--output", "there")
+    assert ended.code == 0
+    written = (world / "there/Dockerfile").read_text()
+    assert written == f"# its base is {bootstrapped}: docker load --input base.tar\n{printed}"
+    assert (world / "there/base.tar").read_bytes() == b"an image"
+    assert "docker load --input there/base.tar\n" in ended.err
+
+
+def test_render_says_of_a_base_that_is_not_there_how_it_is_made(farm: Farm, world: Path) -> None:
+    project_at(world, {"recipes/demo.yaml": DEMO})
+    ended = farm("render", "demo", "--output", "there")
+    told = "its base is not made yet: 'farm build demo@1.0.0:cpu' makes it"
+    assert told in ended.err
+    assert (world / "there/Dockerfile").read_text().startswith(f"# {told}")
+    assert not (world / "there/base.tar").exists()
+
+
+def test_the_package_renders_what_the_command_does(
+    farm: Farm, world: Path, bootstrapped: str
+) -> None:
+    project = api.open_project(world)
+    rendered = api.render(api.plan(project, "demo"), project)
+    assert rendered == {KEY.label: farm("render", "demo").out}
+    assert bootstrapped in rendered[KEY.label]
 
 
 def test_render_writes_no_context_that_lacks_a_needed_wheel(farm: Farm, project: Path) -> None:
