@@ -236,6 +236,11 @@ def test_a_recipe_that_is_a_folder_is_told(tmp_path: Path) -> None:
     assert "cannot be read" in caught.value.details[0]
 
 
+def test_a_recipe_for_no_python_is_told(tmp_path: Path) -> None:
+    (problem,) = problems(tmp_path, with_setting("python: []"))
+    assert "python: should have at least 1 entry, has 0" in problem
+
+
 def test_an_empty_recipe_is_told(tmp_path: Path) -> None:
     (problem,) = problems(tmp_path, {"recipes/demo.yaml": ""})
     assert "empty" in problem
