@@ -214,7 +214,7 @@ class Layer(Strict):
         "unlocked", "summary", "homepage",
     })  # fmt: skip
 
-    env: dict[Settable, Reasoned[EnvText]] = Field(default={})
+    env: dict[Settable, Reasoned[EnvText]] = Field(default_factory=dict)
     """Environment of the build; ``${archs}``, ``${sources.<name>}`` and the like are filled in.
 
     What farm itself sets is refused: MAX_JOBS and PATH, say, or all of FARM_ and PIP_.
@@ -235,7 +235,7 @@ class Layer(Strict):
 
     For what upstream only warns about, such as a toolkit that was asked for and not found.
     """
-    sources: dict[SourceName, StagedSource] = Field(default={})
+    sources: dict[SourceName, StagedSource] = Field(default_factory=dict)
     """Further sources, staged before the build."""
     crates: tuple[CargoLock, ...] = ()
     """Files that pin Rust crates; cargo then builds from these alone (``[Cargo.lock]``)."""
@@ -309,7 +309,7 @@ class Version(Layer):
 
     source: MainSource
     """Its source."""
-    variants: dict[VariantName, Layer] = Field(default={})
+    variants: dict[VariantName, Layer] = Field(default_factory=dict)
     """Settings of one variant in this version only."""
 
 
@@ -326,7 +326,7 @@ class Recipe(Layer):
     """Pythons to build for; the default is the one that a variant's base has, or the first."""
     target: Target | None = None
     """The variable by which the package chooses its device, if it has one."""
-    features: dict[FeatureName, Feature] = Field(default={})
+    features: dict[FeatureName, Feature] = Field(default_factory=dict)
     """Options of the package."""
     versions: dict[VersionText, Version] = Field(min_length=1)
     """Versions; the first is the default, unless a variant says ``default_version``."""

@@ -40,14 +40,14 @@ RESERVED: Final = {
 }
 """What is reserved (``*`` stands for any end of a name), each with what to do instead."""
 _FREE: Final = {"PIP_CONFIG_SETTINGS"}
+_PREFIXES: Final = tuple(name[:-1] for name in RESERVED if name.endswith("*"))
 
 
 def reserved(name: str) -> str:
     """What to do instead of setting a variable; empty if it may be set."""
-    if name in _FREE:
-        return ""
-    prefixes = (each for each in RESERVED if each.endswith("*") and name.startswith(each[:-1]))
-    return RESERVED.get(name) or RESERVED.get(next(prefixes, ""), "")
+    if name.startswith(_PREFIXES) and name not in _FREE:
+        name = next(f"{prefix}*" for prefix in _PREFIXES if name.startswith(prefix))
+    return RESERVED.get(name, "")
 
 
 def _settable(name: str) -> str:

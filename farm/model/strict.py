@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -57,6 +57,7 @@ def _pattern(pattern: str, what: str) -> Any:  # noqa: ANN401 - an Annotated typ
     def compiled() -> re.Pattern[str]:  # when it is first met: most commands meet few of these
         return re.compile(pattern)
 
+    @lru_cache(maxsize=1024)  # recipes say the same things; this way they share them, too
     def check(text: str) -> str:
         if not compiled().fullmatch(text):
             raise ValueError(f"{text[:80]!r} is not {what}")

@@ -160,7 +160,7 @@ class Toolchain(Strict):
     """Where that list comes from: a document, or what was tried."""
     accepts: Accepts = Accepts()
     """Host compilers and C libraries that it works with."""
-    env: dict[Settable, Reasoned[EnvText]] = Field(default={})
+    env: dict[Settable, Reasoned[EnvText]] = Field(default_factory=dict)
     """Environment of every build; ``${archs}`` and the like are filled in."""
     cmake_args: tuple[Reasoned[CMakeArg], ...] = ()
     """CMake arguments of every build."""

@@ -46,7 +46,7 @@ class Environment:
     lacks_sources: bool
     tell: Callable[[Path, str, str], None]
 
-    def variables(self) -> tuple[tuple[str, str], ...]:
+    def variables(self) -> list[tuple[str, str]]:
         """All variables in the order of their names; the most specific level wins."""
         env = compiler_env(self.toolchain)
         for name, setting in self.toolchain.env.items():
@@ -55,7 +55,7 @@ class Environment:
             env[name] = self._fill(path, cast("Reasoned[str]", item).value)
         self._set_cmake_args(env)
         self._set_target_device(env)
-        return tuple(sorted(env.items()))
+        return sorted(env.items())
 
     def _set_cmake_args(self, env: dict[str, str]) -> None:
         args = [self._fill(("cmake_args",), each.value) for each in self.toolchain.cmake_args]

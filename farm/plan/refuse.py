@@ -26,7 +26,7 @@ def refuse(
         base=scope.base,
         compiler=unit.host_compiler,
         # One that nobody knows is a slip, which is told as such.
-        archs=tuple(a for a in unit.archs if catalogue.knowing(a))
+        archs=tuple(a for a in unit.archs if a in scope.toolchain.archs or catalogue.knowing(a))
         if scope.toolchain.archs
         else (),
         python=unit.python,

@@ -19,7 +19,7 @@ from farm.plan.needs import Needs
 from farm.plan.reasons import about, layer_reasons, target_reasons, version_reasons
 from farm.plan.refuse import refuse
 from farm.plan.scope import key_of, scope_of
-from farm.plan.smoke_test import with_smoke_test
+from farm.plan.smoke_test import smoke_test_of
 from farm.plan.sources import main_source, resolve_source
 from farm.plan.toolchains import toolkit_parts
 
@@ -66,9 +66,7 @@ class Resolver:
         self._check_python(scope)
         self._check_parts(scope)
         self._check_components(scope)
-        unit = with_smoke_test(
-            self._assemble(scope), scope.layers, scope.toolchain, scope.base, self.library
-        )
+        unit = self._assemble(scope)
         refused = refuse(unit, self.loaded, scope, self.library.catalogue)
         self.refusals += refused
         if len(self.problems) != before:
@@ -83,6 +81,16 @@ class Resolver:
         name, parts = toolchain.toolchain, self.recipe.variants[scope.variant].toolkit_parts
         holder = partial(self._target, sources=sources)
         stem = lock_stem(scope.variant, scope.features, scope.python)
+        shared = self.toolchains.shared
+        lock_inputs = shared(_lock_inputs(scope, self._main, needs, sources))
+        base = self.toolchains.base(
+            name,
+            tuple(_values(layers, "system_packages")),
+            tuple(_values(layers, "exclude_paths")),
+        )
+        tried = smoke_test_of(
+            scope, self.library, key=key, base=base, lock_inputs=lock_inputs, lock_stem=stem
+        )
         return Unit(
             key=key,
             base_variant=scope.variant,
@@ -92,17 +100,13 @@ class Resolver:
             features=tuple(sorted(name for name, on in scope.features.items() if on)),
             toolchain=name,
             host_compiler=(toolchain.host_compiler.family, toolchain.host_compiler.version),
-            base=self.toolchains.base(
-                name,
-                tuple(_values(layers, "system_packages")),
-                tuple(_values(layers, "exclude_paths")),
-            ),
+            base=base,
             toolkit=self.toolchains.toolkit(name, parts),
             source=self._main,
             sources=sources,
             patches=tuple(self._patches(layers, sources)),
             edits=tuple(self._edits(layers, sources)),
-            lock_inputs=_lock_inputs(scope, self._main, needs, sources),
+            lock_inputs=lock_inputs,
             lock=self.library.locks.get((key.package, key.version, stem)),
             lock_stem=stem,
             unlocked=settings.last_unlocked(layers),
@@ -110,13 +114,17 @@ class Resolver:
             forbid_output=tuple(dict.fromkeys(_values(layers, "forbid_output"))),
             needs=needs,
             jobs=settings.job_rule(layers),
-            expected=_expected(layers),
+            expected=shared(_expected(layers)),
             reasons=self._reasons(scope),
             lockstep=tuple(lockstep_pins(layers, self.loaded, holder)),
             crates=tuple(
                 crates.crate_sets(layers, key, (self._main, *sources), holder, self.library.crates)
             ),
-            about=tuple(about(self.recipe, scope.variant, scope.toolchain, scope.base)),
+            about=tuple(
+                map(shared, about(self.recipe, scope.variant, scope.toolchain, scope.base))
+            ),
+            smoke_test=None if isinstance(tried, str) else tried,
+            untried=tried if isinstance(tried, str) else "",
         )
 
     def _reasons(self, scope: Scope) -> tuple[Reason, ...]:
@@ -227,7 +235,7 @@ class Resolver:
         return name
 
     def _env(self, scope: Scope, sources: tuple[Source, ...]) -> tuple[tuple[str, str], ...]:
-        return Environment(
+        found = Environment(
             recipe=self.recipe,
             variant=scope.variant,
             toolchain=scope.toolchain,
@@ -236,6 +244,7 @@ class Resolver:
             lacks_sources=bool(self.loaded.lost),
             tell=self._problem,
         ).variables()
+        return tuple(map(self.toolchains.shared, found))
 
 
 def lock_stem(variant: str, features: dict[str, bool], python: str) -> str:

@@ -15,40 +15,41 @@ if TYPE_CHECKING:
     from farm.model import recipe
     from farm.model.strict import Reasoned
     from farm.model.toolchain import Base, Toolchain
-    from farm.model.unit import Unit
-    from farm.plan.settings import PlacedLayer
+    from farm.model.unit import UnitKey
+    from farm.plan.scope import Scope
 
 
 PYTHON = ("python3", "python3-venv")
 """What a clean container has of a base that does not say it."""
 
 
-def with_smoke_test(
-    unit: Unit,
-    layers: tuple[PlacedLayer, ...],
-    toolchain: Toolchain,
-    base: Base,
+def smoke_test_of(  # noqa: PLR0913 - what the unit has in common with its build
+    scope: Scope,
     library: Library,
-) -> Unit:
-    """The unit with its smoke test, or with the reason why it has none."""
+    *,
+    key: UnitKey,
+    base: RootfsBase | ImageBase,
+    lock_inputs: LockInputs,
+    lock_stem: str,
+) -> SmokeTest | str:
+    """How a wheel is tried, or why it is not; empty if the recipe says nothing."""
+    layers = scope.layers
     said = tuple(placed.layer.smoke_test for placed in layers if placed.layer.smoke_test)
     skip = next((each.skip for each in reversed(said) if each.skip), "")
     if skip or not said:
-        return replace(unit, untried=skip)
-    stem = smoke_test_stem(unit.lock_stem)
-    return replace(
-        unit,
-        smoke_test=SmokeTest(
-            base=_clean(unit.base, said, toolchain, base),
-            imports=tuple(dict.fromkeys(name for each in said for name in each.imports)),
-            script=_last(said, "script"),
-            gpu_script=_last(said, "gpu_script"),
-            stubs=tuple(dict.fromkeys(_values(said, "stubs"))),
-            drivers=tuple(item.value for item in toolchain.drivers),
-            lock_inputs=_lock_inputs(unit, said),
-            lock=library.locks.get((unit.key.package, unit.key.version, stem)),
-            lock_stem=stem,
-        ),
+        return skip
+    stem = smoke_test_stem(lock_stem)
+    return SmokeTest(
+        base=_clean(base, said, scope.toolchain, scope.base),
+        imports=tuple(dict.fromkeys(name for each in said for name in each.imports)),
+        script=_last(said, "script"),
+        gpu_script=_last(said, "gpu_script"),
+        stubs=tuple(dict.fromkeys(_values(said, "stubs"))),
+        drivers=tuple(item.value for item in scope.toolchain.drivers),
+        # As for the build, but for what the wheel requires where it runs.
+        lock_inputs=replace(lock_inputs, requires=tuple(sorted(set(_values(said, "requires"))))),
+        lock=library.locks.get((key.package, key.version, stem)),
+        lock_stem=stem,
     )
 
 
@@ -65,11 +66,6 @@ def _clean(
     names = {item.value for item in base.run_packages} or set(PYTHON)
     names |= {item.value for item in toolchain.run_packages}
     return replace(build, packages=tuple(sorted(names | set(_values(said, "system_packages")))))
-
-
-def _lock_inputs(unit: Unit, said: tuple[recipe.SmokeTest, ...]) -> LockInputs:
-    """As for the build, but for what the wheel requires where it runs."""
-    return replace(unit.lock_inputs, requires=tuple(sorted(set(_values(said, "requires")))))
 
 
 def _values(said: tuple[recipe.SmokeTest, ...], name: str) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from farm.model.unit import ImageBase, Pin, RootfsBase, ToolkitPlan
 from farm.plan.reasons import toolchain_reasons
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from farm.model.unit import Reason
 
 
+T = TypeVar("T")
+
+
 class Toolchains:
     """What the units of one plan have in common, made once however many they are."""
 
@@ -24,6 +27,11 @@ class Toolchains:
         self.base = cache(self._base)
         self.toolkit = cache(self._toolkit)
         self.reasons = cache(self._reasons)
+        self._shared: dict[object, object] = {}
+
+    def shared(self, value: T) -> T:
+        """The first value that is equal to this one: units have most of theirs in common."""
+        return cast("T", self._shared.setdefault(value, value))
 
     def _base(
         self, name: str, extra: tuple[str, ...], left_out: tuple[str, ...] = ()

@@ -17,8 +17,8 @@ VARIANTS = 10
 SIZES = (10, 100, 250, 500, 750, 1000)
 """Numbers of recipes; each has `VARIANTS` variants."""
 GOAL_RECIPES = 1000
-GOAL_S = 2.0
-GOAL_BYTES = 200 * 10**6
+GOAL_S = 1.5
+GOAL_BYTES = 100 * 10**6
 LINEAR = 1.5
 """How much a unit of the upper half may cost, as a multiple of one of the lower half."""
 
@@ -120,6 +120,7 @@ package: {name}
 summary: Kernels number {number}
 homepage: https://example.org/{name}
 python: ["3.13", "3.14"]
+expect: {{tag: cp39-abi3-linux_x86_64}}
 jobs:
   memory_per_job: 1.5 GiB
   reason: the largest compile peaked at 1.3 GB
