@@ -42,7 +42,7 @@ SUMMARY = RunSummary(
 def test_a_run_has_a_folder_named_by_time_and_is_the_latest(tmp_path: Path) -> None:
     with new_run(tmp_path) as run:
         pass
-    assert re.fullmatch(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{8}", run.name)
+    assert re.fullmatch(r"[0-9]{8}-[0-9]{6}-[0-9]{6}-[0-9a-f]{4}", run.name)
     assert run.folder == tmp_path / ".farm/runs" / run.name
     assert (runs_folder(tmp_path) / "latest").resolve() == run.folder
     assert run.unit_folder(KEY) == run.folder / "llama-cpp-python-0.2.44/cpu"
@@ -86,11 +86,11 @@ def test_the_folder_of_a_run_that_lives_is_kept_however_old(tmp_path: Path) -> N
 
 def test_no_two_runs_have_one_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Even where time and chance agree: the folder itself decides."""
-    monkeypatch.setattr("farm.run.runs.time.strftime", lambda *_: "20260101-000000")
-    chance = iter(["aaaaaaaa", "aaaaaaaa", "aaaaaaaa", "bbbbbbbb"])
+    monkeypatch.setattr("farm.run.runs.time.time", lambda: 1.5e9)
+    chance = iter(["aaaa", "aaaa", "aaaa", "bbbb"])
     monkeypatch.setattr("farm.run.runs.secrets.token_hex", lambda _: next(chance))
     with new_run(tmp_path) as one, new_run(tmp_path) as other:
-        assert [one.name[-8:], other.name[-8:]] == ["aaaaaaaa", "bbbbbbbb"]
+        assert [one.name[-4:], other.name[-4:]] == ["aaaa", "bbbb"]
 
 
 def test_a_run_is_running_until_it_ends(tmp_path: Path) -> None:
