@@ -17,7 +17,7 @@ T = TypeVar("T")
 class Strict(BaseModel):
     """Unknown keys are errors, values are frozen, docstrings below fields document them."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     judged_without: ClassVar[frozenset[str]] = frozenset()
     """Keys that can be left out, where they are wrong, to judge all the rest of a file.

@@ -13,14 +13,13 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
-
 from farm.errors import Problem
 from farm.load.locks import inputs_digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from packaging.requirements import Requirement
 
     from farm.errors import Place
     from farm.load.library import Catalogue
@@ -264,6 +263,10 @@ def lock_refusals(unit: Unit, reasons: Mapping[str, Reasoned[str]]) -> Iterator[
     """
     if unit.lock is None or unit.lock.inputs != inputs_digest(unit.lock_inputs):
         return
+    # Only here: it takes as long as planning a recipe does, and most plans need none of it.
+    from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name
+
     pins = {pin.name: pin.version for pin in unit.lock.pins}
     for text in unit.lock_inputs.requires:
         requirement = Requirement(text)

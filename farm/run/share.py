@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from farm.plan.jobs import share
-from farm.run.resources import Resource
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,6 +13,7 @@ if TYPE_CHECKING:
     from farm.plan.jobs import JobPlan
     from farm.plan.plan import Plan
     from farm.run.options import BuildOptions
+    from farm.run.resources import Resource
     from farm.run.settle import Settled
 
 NETWORK_TASKS = 4
@@ -43,6 +43,8 @@ def jobs_of(
 
 def capacity_of(machine: Machine, options: BuildOptions) -> dict[Resource, int]:
     """What the tasks of a run share."""
+    from farm.run.resources import Resource  # a plan, which asks for jobs alone, needs no asyncio
+
     return {
         Resource.NETWORK: NETWORK_TASKS,
         Resource.DISK: DISK_TASKS,
