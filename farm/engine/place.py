@@ -57,7 +57,7 @@ class Place:
 
 def place_of(cache: Path) -> Place:
     """Return the places of the engine that belongs to a cache folder."""
-    folder = (cache / "engine").resolve()  # one engine, however its folder is called
+    folder = Path(os.path.realpath(cache / "engine"))  # one engine, however its folder is called
     tag = hashlib.sha256(os.fsencode(folder)).hexdigest()[:8]
     run = folder / "run"
     if len(os.fsencode(run / "docker.sock")) > _SOCKET_LIMIT_BYTES:

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.fake_engine import COMPILE, TRIAL, Ends, FakeEngine
 
 from farm.errors import ExitCode
 from farm.events import Event, Outcome, RunFinished, UnitFinished, UnitStarted
@@ -27,6 +26,7 @@ from farm.run.session import Outcomes, build
 from farm.run.settle import settle
 from farm.run.units import longest_paths
 from farm.store.results import find_result
+from tests.support.fake_engine import COMPILE, TRIAL, Ends, FakeEngine
 from tests.support.projects import planned, project_at
 
 if TYPE_CHECKING:
@@ -265,15 +265,15 @@ def test_a_view_that_fails_ends_no_build(farm: Farm) -> None:
 def test_what_hangs_ends_with_a_cancel_and_the_others_are_told(farm: Farm) -> None:
     farm.engine.tell(label("low"), COMPILE, Ends.HUNG)
     cancel = threading.Event()
-    ended = threading.Thread(
-        target=lambda: (
-            farm.engine.until(lambda e: (COMPILE, label("low")) in e.running),
-            cancel.set(),
-        )
-    )
-    ended.start()
+
+    def strike() -> None:
+        farm.engine.until(lambda engine: (COMPILE, label("low")) in engine.running)
+        cancel.set()
+
+    striking = threading.Thread(target=strike)
+    striking.start()
     outcomes = farm.build(cancel=cancel)
-    ended.join(PATIENCE_S)
+    striking.join(PATIENCE_S)
     assert outcomes.exit_code == ExitCode.CANCELLED
     assert farm.outcomes()["low"] is Outcome.CANCELLED
     assert farm.outcomes()["high"] is Outcome.CANCELLED
@@ -337,8 +337,12 @@ def test_no_more_builds_at_once_than_asked_for(tmp_path: Path) -> None:
 def test_memory_of_all_builds_together_stays_within_what_was_given(tmp_path: Path) -> None:
     farm = Farm(root=tmp_path, needs={f"p{n}": [] for n in range(4)})
     # One job takes 2 GiB unless a recipe says otherwise: no two fit into 3.
+    compiling: list[int] = []
+    farm.engine.on_call = lambda _: compiling.append(
+        sum(step == COMPILE for step, _ in list(farm.engine.running))
+    )
     farm.build(parallel=4, memory_bytes=3 << 30)
-    assert farm.engine.most == 1
+    assert max(compiling) == 1
     started = [event for event in farm.events if isinstance(event, UnitStarted)]
     assert {event.max_jobs for event in started} == {1}
 
