@@ -70,7 +70,7 @@ class Library:
 
     ``trees`` maps a tree source to its digest and folder; ``crates`` has locks by package,
     version, source and path of the Cargo.lock.  With ``problems`` it lacks what could not be
-    read, and nothing but further problems can come of it.
+    read, and nothing but further problems can come of it; ``lacking`` toolchains lost a key.
     """
 
     recipes: dict[str, LoadedRecipe] = field(default_factory=dict)
@@ -82,6 +82,7 @@ class Library:
     crates: dict[tuple[str, ...], CrateLock] = field(default_factory=dict)
     catalogue: Catalogue = field(default_factory=Catalogue)
     problems: tuple[Problem, ...] = ()
+    lacking: set[str] = field(default_factory=set)
 
 
 def gather(project: Project, names: Iterable[str]) -> Library:
@@ -166,8 +167,7 @@ class _Reader:
         read = self.read(Recipe, "recipes", name)
         if read is None:
             return
-        recipe, judged = read
-        self._called(recipe.package, name, judged.document, "package")
+        recipe, judged = self._called(read[0], "package", name, read[1].document), read[1]
         # Places are found in the text; the plain values have become the recipe.
         document = replace(judged.document, value=None)
         loaded = LoadedRecipe(recipe=recipe, document=document, lost=judged.lost)
@@ -206,10 +206,14 @@ class _Reader:
     def _add(self, place: Place, where: str, what: str, hint: str = "") -> None:
         self.problems.append(Problem(place=place, where=where, what=what, hint=hint))
 
-    def _called(self, says: str, name: str, document: Document, key: str) -> None:
-        if says != name:
-            what = f"{says!r} stands in a file that is called {name}.yaml"
-            self._add(document.place((key,)), key, what)
+    def _called(self, model: M, key: str, name: str, document: Document) -> M:
+        """The model, by the name of its file; that it says another is told."""
+        says = getattr(model, key)
+        if says == name:
+            return model
+        what = f"{says!r} stands in a file that is called {name}.yaml"
+        self._add(document.place((key,)), key, what)
+        return model.model_copy(update={key: name})
 
     def _toolchain(self, loaded: LoadedRecipe, variant: str, name: str) -> None:
         if self.project.find("recipes", "toolchains", f"{name}.yaml") is None:
@@ -221,13 +225,14 @@ class _Reader:
         read = self.read(Toolchain, "recipes", "toolchains", name)
         if read is None:
             return
-        toolchain, document = read[0], read[1].document
-        self._called(toolchain.toolchain, name, document, "toolchain")
+        document = read[1].document
+        toolchain = self._called(read[0], "toolchain", name, document)
         self.library.toolchains[name] = toolchain
+        self.library.lacking.update([name] if () in read[1].lost else ())
         base = self.read(Base, "recipes", "bases", toolchain.base)
         if base is not None:
-            self._called(base[0].base, toolchain.base, base[1].document, "base")
-            self.library.bases[toolchain.base] = base[0]
+            found = self._called(base[0], "base", toolchain.base, base[1].document)
+            self.library.bases[toolchain.base] = found
         elif self.project.find("recipes", "bases", f"{toolchain.base}.yaml") is None:
             known = self.project.names("recipes", "bases")
             hint = advise(toolchain.base, known, "known:")

@@ -35,9 +35,9 @@ def mend(
     for fault in sorted(faults, key=lambda each: len(each.path), reverse=True):
         cut = guessed(document, fault.path)
         if not cut and fault.kind == "extra_forbidden":
-            key, mapping = str(fault.path[-1]), follow(value, fault.path[:-1])[1]
+            key, mapping = str(fault.path[-1]), _holder(value, fault.path)
             meant = nearest(key, shape.keys(fault.owner) - set(mapping))
-            if meant:
+            if meant and key in mapping:
                 mapping[meant] = mapping.pop(key)
                 spelled[(*fault.path[:-1], meant)] = key
                 continue
@@ -45,7 +45,7 @@ def mend(
         cut = cut or _spare(model, fault)
         if not cut:
             return None
-        _leave_out(value, cut)
+        _holder(value, cut).pop(cut[-1], None)
         lost.add(cut[:-1])
     return replace(document, value=value, spelled=spelled), frozenset(lost)
 
@@ -70,7 +70,7 @@ def _spare(model: type[BaseModel], fault: Fault) -> Path:
     return ()
 
 
-def _leave_out(value: Any, path: Path) -> None:  # noqa: ANN401 - whatever YAML holds
-    held, mapping = follow(value, path[:-1])
-    if held == path[:-1] and isinstance(mapping, dict):
-        mapping.pop(path[-1], None)
+def _holder(value: object, path: Path) -> dict[str | int, Any]:
+    """The mapping that holds the last part of a path; an empty one if that is gone."""
+    held, found = follow(value, path[:-1])
+    return found if held == path[:-1] and isinstance(found, dict) else {}

@@ -35,7 +35,7 @@ def placeholders(
 class Environment:
     """Puts the environment of a unit together; ``tell`` hears of each problem and its place.
 
-    With ``lacks_sources`` no placeholder for one is a problem: that it is not there is told.
+    A placeholder that begins with one of ``lacking`` is no problem: why it is unknown is told.
     """
 
     recipe: Recipe
@@ -43,7 +43,7 @@ class Environment:
     toolchain: Toolchain
     layers: tuple[PlacedLayer, ...]
     values: Mapping[str, str]
-    lacks_sources: bool
+    lacking: tuple[str, ...]
     tell: Callable[[Path, str, str], None]
 
     def variables(self) -> list[tuple[str, str]]:
@@ -85,6 +85,6 @@ class Environment:
         try:
             return fill(text, self.values)
         except ValueError as error:
-            if not (self.lacks_sources and "${sources." in text):
+            if not any(f"${{{name}." in text for name in self.lacking):
                 self.tell(path, str(error), "")
             return text

@@ -162,6 +162,8 @@ class Resolver:
                 self._problem(path, f"{arch!r} is asked for twice")
 
     def _check_python(self, scope: Scope) -> None:
+        if () in self.loaded.lost:
+            return  # a key may be lost that says Pythons
         if scope.python != scope.base.python:
             what = (
                 f"Python {scope.python} is asked for, but base {scope.base.base} of toolchain "
@@ -179,7 +181,7 @@ class Resolver:
             scope.toolchain.toolchain,
         )
         for index, part in enumerate(parts):
-            if part not in known:
+            if part not in known and name not in self.library.lacking:
                 path: settings.Path = ("variants", scope.variant, "toolkit_parts", index)
                 hint = advise(part, known, f"{name} has")
                 self._problem(path, f"unknown part {part!r} of the toolkit", hint)
@@ -241,7 +243,10 @@ class Resolver:
             toolchain=scope.toolchain,
             layers=scope.layers,
             values=placeholders(scope.toolchain, scope.archs, sources),
-            lacks_sources=bool(self.loaded.lost),
+            lacking=(
+                *(["sources"] if self.loaded.lost else []),
+                *(["toolkit"] if scope.toolchain.toolchain in self.library.lacking else []),
+            ),
             tell=self._problem,
         ).variables()
         return tuple(map(self.toolchains.shared, found))

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+import random
+from copy import deepcopy
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from farm.errors import RecipeError
+from farm.errors import ProblemsError, RecipeError, UsageError
+from farm.load.yaml import parse
 from tests.support.projects import DEMO, TOOLCHAINS, planned, project_at
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 GPU = """\
@@ -76,6 +81,9 @@ def test_a_misspelled_key_is_taken_for_the_one_that_was_meant(tmp_path: Path) ->
     ("recipe", "problem"),
     [
         (GPU.replace("archs: [gfx943]", "processors: [gfx942]"), "unknown key 'processors'"),
+        (GPU.replace("gfx943", "gfx942").replace("package: demo", "package: dmeo"),
+         "'dmeo' stands in a file that is called demo.yaml"),
+        (GPU.replace("gfx943", "gfx942") + "pythons_to_build_for: ['3.13']\n", "unknown key"),
         (GPU.replace("archs: [gfx943]", "arch: 3"), "unknown key 'arch'; perhaps you meant"),
         (GPU.replace("gfx943", "gfx942")
          + "third_party: {x: {source: {tree: demo}}}\nenv: {X: '${sources.x}'}\n"
@@ -126,3 +134,67 @@ def test_a_selector_that_names_what_cannot_be_read_is_no_usage_error(tmp_path: P
     project = project_at(tmp_path, {"recipes/demo.yaml": GPU + "colour: x\n"})
     with pytest.raises(RecipeError, match="1 problem"):
         planned(project, "demo:cpu")
+
+
+def _paths(value: object, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """Every part of a document but the whole."""
+    inner: Iterable[tuple[Any, object]] = ()
+    if isinstance(value, dict):
+        inner = value.items()
+    if isinstance(value, list):
+        inner = enumerate(value)
+    for part, each in inner:
+        yield (*path, part)
+        yield from _paths(each, (*path, part))
+
+
+WRONG: tuple[object, ...] = (
+    3, None, "x", [], {}, ["x"], {"x": 1}, "3.14", True, "gfx943", "../x", "${nix}",
+    {"tree": "nix"}, [{"package": "low", "version": "1.0.0", "variant": "cpu"}],
+)  # fmt: skip
+
+
+def _damage(document: Any, chance: random.Random) -> None:
+    """Take a part out, call it otherwise, or put something else in its place."""
+    for _ in range(chance.randint(1, 3)):
+        paths = list(_paths(document))
+        if not paths:
+            return
+        *above, last = chance.choice(paths)
+        holder = document
+        for part in above:
+            holder = holder[part]
+        how = chance.choice(["take", "rename", "replace"])
+        if how == "rename" and isinstance(holder, dict):
+            holder[chance.choice(["colour", f"{last}x"])] = holder.pop(last)
+        elif how == "take" and last in (
+            holder if isinstance(holder, dict) else range(len(holder))
+        ):
+            del holder[last]
+        else:
+            holder[last] = deepcopy(chance.choice(WRONG))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_whatever_is_wrong_is_told_each_once_and_nothing_breaks(tmp_path: Path, seed: int) -> None:
+    chance = random.Random(seed)  # noqa: S311 - the same at every run
+    low = DEMO.replace("package: demo", "package: low")
+    need = "needs: [{package: low, version: 1.0.0, variant: cpu}]\n"
+    sources = "sources: {x: {source: {tree: demo}}}\nenv: {X: '${sources.x}', Y: '${archs}'}\n"
+    recipe = GPU.replace("gfx943", "gfx942") + need + sources
+    files = {**TOOLCHAINS, "recipes/low.yaml": low, "recipes/demo.yaml": recipe}
+    for number in range(40):
+        project = project_at(tmp_path / str(number), files)
+        for name in chance.sample(sorted(files), chance.randint(1, 3)):
+            document = parse(files[name], name).value
+            _damage(document, chance)
+            text = json.dumps(document)  # which is YAML too
+            (project.root / name).write_text(text, encoding="utf-8")
+        try:
+            planned(project, "demo", "low")
+        except ProblemsError as error:
+            told_of = [str(problem) for problem in error.problems]
+            assert told_of
+            assert len(set(told_of)) == len(told_of)
+        except UsageError:
+            pass
