@@ -18,7 +18,7 @@ from farm.load.patches import read_patch
 from farm.load.places import dotted, in_order
 from farm.load.trees import tree_digest
 from farm.load.validate import judge
-from farm.load.yaml import parse
+from farm.load.yaml import read_document
 from farm.model.recipe import Recipe
 from farm.model.toolchain import Base, Toolchain
 
@@ -192,7 +192,7 @@ class _Reader:
         if path is None:
             return None
         try:
-            document = parse(path.read_bytes(), self.project.display(path))
+            document = read_document(path.read_bytes(), self.project.display(path))
         except RecipeError as error:
             self.problems.extend(error.problems)
             return None

@@ -58,8 +58,7 @@ def validate(model: type[M], document: Document) -> M:
 
 def judge(model: type[M], document: Document) -> Judged[M]:
     """Make a model from as much of a document as is right, and tell all that is not."""
-    told: list[Problem] = []
-    lost: frozenset[Path] = frozenset()
+    told, lost = list(document.problems), document.lost
     made: M | None = None
     for _ in range(_PASSES):
         try:

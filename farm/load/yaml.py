@@ -108,6 +108,10 @@ class Document:
     """The document as dict, list, str, int, bool and None."""
     spelled: Mapping[Path, str] = field(default_factory=dict)
     """How keys are written in the text that the value has otherwise, by the value's path."""
+    problems: tuple[Problem, ...] = ()
+    """What is refused in the text, though it is YAML; the value has what can be told of it."""
+    lost: frozenset[Path] = frozenset()
+    """The mappings that have keys which the value has not."""
 
     def place(self, path: Path, *, key: bool = False) -> Place:
         """Find where the value at ``path`` begins, or with ``key`` the key that names it.
@@ -127,7 +131,9 @@ class Document:
         """The node that names a part, and the part's own."""
         if isinstance(node, MappingNode):
             if id(node) not in self._by_key:
-                self._by_key[id(node)] = {pair[0].value: pair for pair in node.value}
+                self._by_key[id(node)] = {
+                    pair[0].value: pair for pair in node.value if isinstance(pair[0], ScalarNode)
+                }
             return self._by_key[id(node)].get(part)
         if isinstance(node, SequenceNode) and isinstance(part, int) and part < len(node.value):
             return node.value[part], node.value[part]
@@ -151,14 +157,26 @@ class Document:
 
 
 def parse(text: bytes | str, file: str) -> Document:
-    """Read one YAML document.
+    """Read one YAML document in which nothing is refused.
 
     Args:
         text: the file's content; bytes are UTF-8.
         file: what to call the file in messages.
 
     Raises:
-        RecipeError: it is too large, empty, not UTF-8, not YAML, or holds what is refused; all
+        RecipeError: as `read_document`, and what it tells in the document's ``problems``.
+    """
+    document = read_document(text, file)
+    if document.problems:
+        raise RecipeError(document.problems)
+    return document
+
+
+def read_document(text: bytes | str, file: str) -> Document:
+    """Read one YAML document, as far as can be told what it says.
+
+    Raises:
+        RecipeError: it is too large, empty, not UTF-8, not YAML, or holds hidden characters; all
             problems at once, as far as they can be found.
     """
     decoded = _decode(text, file)
@@ -182,9 +200,13 @@ def _parse_with_care(decoded: str, file: str, lines: Lines) -> Document:
         raise RecipeError([Problem(what="the file is empty", place=lines.place(0, 0))])
     builder = _Builder(lines)
     value = builder.build(root)
-    if builder.problems:
-        raise RecipeError(limited(builder.problems))
-    return Document(file=file, text=decoded, value=value)
+    return Document(
+        file=file,
+        text=decoded,
+        value=value,
+        problems=tuple(limited(builder.problems)),
+        lost=frozenset(builder.lost),
+    )
 
 
 class _Builder:
@@ -192,6 +214,7 @@ class _Builder:
 
     def __init__(self, lines: Lines) -> None:
         self.problems: list[Problem] = []
+        self.lost: set[Path] = set()
         self._lines = lines
         self._path: list[str | int] = []
         self._count = 0
@@ -244,6 +267,9 @@ class _Builder:
         first: dict[str, Node] = {}
         for key_node, value_node in node.value:
             key = self._key(key_node)
+            if key is None:
+                self.lost.add(tuple(self._path))
+                continue
             if key in first:
                 mark = first[key].start_mark
                 earlier = self._lines.place(mark.line, mark.column)
@@ -254,16 +280,17 @@ class _Builder:
             self._path.pop()
         return items
 
-    def _key(self, node: Node) -> str:
+    def _key(self, node: Node) -> str | None:
+        """The text of a key; None where it has none, or has it from elsewhere."""
         if not isinstance(node, ScalarNode):
             kind = "list" if isinstance(node, SequenceNode) else "mapping"
             self._problem(node, f"a key must be text, and this is a {kind}")
-            # Never equal to another key, so that nothing else is said about it.
-            return f"\0{id(node)}"
+            return None
         text: str = node.value
         if node.tag is _PLAIN and text == "<<":
             self._problem(node, "merge keys ('<<') are not accepted", "write the settings out")
-        elif not isinstance(self.build(node), str):
+            return None
+        if not isinstance(self.build(node), str):
             what = f"a key must be text, and {text or 'nothing'} is not"
             self._problem(node, what, f'put it in quotes: "{text}"')
         return text

@@ -45,6 +45,10 @@ def told(root: Path, recipe: str, files: dict[str, str] | None = None) -> list[s
         ("summry: x", "unknown key 'summry'; perhaps you meant 'summary'"),
         ("colour: x", "unknown key 'colour'"),
         ("jobs: {memory_per_job: 5GB}", "jobs.memory_per_job: '5GB' is not a size"),
+        ("summary: a\nsummary: b", "duplicate key 'summary', first at recipes/demo.yaml:9:1"),
+        ("summary: !!str 3", "summary: the tag '!!str' is not accepted"),
+        ("<<: {summary: x}", "merge keys ('<<') are not accepted"),
+        ("[a]: x", "a key must be text, and this is a list"),
         ("jobs: {}", "jobs: required key 'memory_per_job' is missing"),
         ("env: {A B: x}", "env.'A B': 'A B' is not an environment variable's name"),
         ("env: {MAX_JOBS: x}", "env.MAX_JOBS: MAX_JOBS is farm's own to set"),
@@ -59,7 +63,7 @@ def told(root: Path, recipe: str, files: dict[str, str] | None = None) -> list[s
 def test_an_unknown_architecture_is_told_beside_it(tmp_path: Path, line: str, shape: str) -> None:
     first, second = told(tmp_path, GPU + line + "\n")
     assert first == UNKNOWN_ARCH
-    assert second.startswith("recipes/demo.yaml:9:")
+    assert second.startswith(("recipes/demo.yaml:9:", "recipes/demo.yaml:10:"))
     assert shape in second
 
 
@@ -84,6 +88,9 @@ def test_a_misspelled_key_is_taken_for_the_one_that_was_meant(tmp_path: Path) ->
         (GPU.replace("gfx943", "gfx942").replace("package: demo", "package: dmeo"),
          "'dmeo' stands in a file that is called demo.yaml"),
         (GPU.replace("gfx943", "gfx942") + "pythons_to_build_for: ['3.13']\n", "unknown key"),
+        (GPU.replace("archs: [gfx943]", "<<: {archs: [gfx942]}"), "merge keys"),
+        (GPU.replace("    toolchain: gpu\n    archs: [gfx943]", "    <<: {toolchain: gpu}"),
+         "merge keys"),
         (GPU.replace("archs: [gfx943]", "arch: 3"), "unknown key 'arch'; perhaps you meant"),
         (GPU.replace("gfx943", "gfx942")
          + "third_party: {x: {source: {tree: demo}}}\nenv: {X: '${sources.x}'}\n"
