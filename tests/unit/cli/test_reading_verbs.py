@@ -157,7 +157,7 @@ def test_a_checked_plan_fails_if_a_unit_cannot_be_built(farm: Farm, project: Pat
     needy = DEMO.replace("package: demo", "package: needy").replace("plain", "fromimage")
     needs = "needs: [{package: demo, version: 1.0.0, variant: cpu}]\n"
     (project / "recipes/needy.yaml").write_text(needy + needs)
-    for arguments in ([], ["--json"]):
+    for arguments in (["--memory", "8 GiB"], ["--memory", "8 GiB", "--json"]):
         assert farm("plan", "demo", *arguments).code == 0
         ended = farm("plan", "needy", "--check", *arguments)
         assert ended.code == ExitCode.LOCK
