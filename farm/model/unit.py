@@ -156,16 +156,6 @@ class JobRule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reason:
-    """Why a setting is as it is, for ``farm show``."""
-
-    setting: str
-    value: str
-    reason: str
-    verified: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Expected:
     """What the wheel must hold: shared objects exactly (None: any), and its tag.
 
@@ -207,10 +197,7 @@ class SmokeTest:
 class Unit:
     """Everything that decides what comes out of one build.
 
-    ``about`` is what the files say of themselves, for ``farm show``: (of what, text).
     ``smoke_test`` is None where the recipe has none; ``untried`` is its reason for that.
-    ``refused`` says why it is known not to work (`farm.plan.preflight`); it is built
-    only where the user wants to see that.
     """
 
     key: UnitKey
@@ -236,9 +223,6 @@ class Unit:
     needs: tuple[UnitKey, ...]
     jobs: JobRule
     expected: Expected
-    reasons: tuple[Reason, ...]
-    about: tuple[tuple[str, str], ...] = ()
-    refused: tuple[str, ...] = ()
     lockstep: tuple[LockstepPin, ...] = ()
     crates: tuple[CrateSet, ...] = ()
     smoke_test: SmokeTest | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from farm.errors import PlanError, Problem, RecipeError, UsageError
@@ -14,7 +14,7 @@ from farm.plan.select import Selector, VariantChoice, parse_variant
 from farm.plan.toolchains import Toolchains
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from farm.load.library import Library, LoadedRecipe
     from farm.model.unit import Unit, UnitKey
@@ -26,12 +26,14 @@ class Plan:
     """Units in an order in which each comes after those that it needs.
 
     ``requested`` holds the labels that were asked for; the others are needed
-    by these.  ``refusals`` is empty unless the plan was made without preflight.
+    by these.  ``refusals`` is empty unless the plan was made without preflight;
+    ``refused`` says by label why a unit is known not to work.
     """
 
     units: tuple[Unit, ...]
     requested: frozenset[str]
     refusals: tuple[Refusal, ...] = ()
+    refused: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +72,12 @@ def make_plan(
         raise RecipeError(in_order([*problems, *told]))
     if told:
         raise PlanError(told, hint="to try it nevertheless: --no-preflight")
-    return Plan(units=tuple(planner.ordered()), requested=frozenset(requested), refusals=refused)
+    return Plan(
+        units=tuple(planner.ordered()),
+        requested=frozenset(requested),
+        refusals=refused,
+        refused=planner.refused,
+    )
 
 
 class _Planner:
@@ -136,6 +143,13 @@ class _Planner:
         """What is known not to work, each once."""
         found = (each for made in self._resolvers.values() for each in made.refusals)
         return tuple(dict.fromkeys(found))
+
+    @property
+    def refused(self) -> dict[str, tuple[str, ...]]:
+        """Why a unit is known not to work, by its label."""
+        return {
+            label: why for made in self._resolvers.values() for label, why in made.refused.items()
+        }
 
     def ordered(self) -> list[Unit]:
         """Needed units first, otherwise as asked for.

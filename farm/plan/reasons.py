@@ -2,22 +2,61 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from farm.load.places import dotted
-from farm.model.unit import Reason
+from farm.plan.scope import scope_of
+from farm.plan.select import VariantChoice
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from farm.load.library import Library
     from farm.model.recipe import Expectation, Layer, Recipe, SmokeTest, Target
     from farm.model.source import StagedSource
     from farm.model.strict import Reasoned
     from farm.model.toolchain import Base, Toolchain
+    from farm.model.unit import Unit
     from farm.plan.settings import PlacedLayer
 
 
-def about(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reason:
+    """Why a setting is as it is."""
+
+    setting: str
+    value: str
+    reason: str
+    verified: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """What the files of a unit say of themselves, as (of what, text), and why of each setting."""
+
+    about: tuple[tuple[str, str], ...]
+    reasons: tuple[Reason, ...]
+
+
+def explain(library: Library, unit: Unit) -> Explanation:
+    """Every setting of a unit that can carry a reason, with the reason or an empty one."""
+    recipe = library.recipes[unit.key.package].recipe
+    features = tuple((name, name in unit.features) for name in recipe.features)
+    choice = VariantChoice(
+        name=unit.base_variant, archs=unit.archs, features=features, python=unit.python
+    )
+    scope = scope_of(library, recipe, unit.key.version, choice)
+    reasons = [*_toolchain_reasons(scope.toolchain, scope.base)]
+    reasons += (reason for placed in scope.layers for reason in _layer_reasons(placed))
+    reasons += _version_reasons(recipe, scope.variant)
+    if recipe.target:
+        reasons += _target_reasons(recipe.target)
+    about = _about(recipe, scope.variant, scope.toolchain, scope.base)
+    return Explanation(about=tuple(about), reasons=tuple(reasons))
+
+
+def _about(
     recipe: Recipe, variant: str, toolchain: Toolchain, base: Base
 ) -> Iterator[tuple[str, str]]:
     """What the files say of themselves, as (of what, text)."""
@@ -32,7 +71,7 @@ def about(
     return ((of_what, text) for of_what, text in told if text)
 
 
-def toolchain_reasons(toolchain: Toolchain, base: Base) -> Iterator[Reason]:
+def _toolchain_reasons(toolchain: Toolchain, base: Base) -> Iterator[Reason]:
     """Every setting of a toolchain and its base, with its reason or an empty one."""
     compiler = toolchain.host_compiler
     pinned = f"{compiler.family}-{compiler.version}"
@@ -47,20 +86,20 @@ def toolchain_reasons(toolchain: Toolchain, base: Base) -> Iterator[Reason]:
             yield _reason(f"{base.base}.{kind}", item.value, item)
 
 
-def target_reasons(target: Target) -> Iterator[Reason]:
+def _target_reasons(target: Target) -> Iterator[Reason]:
     """The variable by which the package chooses its device."""
     label, values = f"target ({target.variable})", " | ".join(target.values)
     yield Reason(setting=label, value=values, reason=target.reason, verified="")
 
 
-def version_reasons(recipe: Recipe, variant: str) -> Iterator[Reason]:
+def _version_reasons(recipe: Recipe, variant: str) -> Iterator[Reason]:
     """The version that a variant is built in where none is asked for, if it says so itself."""
     default = recipe.variants[variant].default_version
     if default is not None:
         yield _reason(f"variants.{variant}.default_version", default.value, default)
 
 
-def layer_reasons(placed: PlacedLayer) -> Iterator[Reason]:
+def _layer_reasons(placed: PlacedLayer) -> Iterator[Reason]:
     """Every setting of a recipe's layer that can carry a reason."""
     layer = placed.layer
     prefix = dotted(placed.path)

@@ -16,7 +16,6 @@ from farm.plan import crates, settings
 from farm.plan.environment import Environment, placeholders
 from farm.plan.lockstep import lockstep_pins
 from farm.plan.needs import Needs
-from farm.plan.reasons import about, layer_reasons, target_reasons, version_reasons
 from farm.plan.refuse import refuse
 from farm.plan.scope import key_of, scope_of
 from farm.plan.smoke_test import smoke_test_of
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from farm.model.recipe import Edit, Patch
     from farm.model.source import StagedSource
     from farm.model.strict import Reasoned
-    from farm.model.unit import PatchFile, Reason, SmokeTest, Source, UnitKey
+    from farm.model.unit import PatchFile, SmokeTest, Source, UnitKey
     from farm.plan.preflight import Refusal
     from farm.plan.scope import Scope
     from farm.plan.select import VariantChoice
@@ -55,8 +54,8 @@ class Resolver:
         self.version = version
         self.problems: list[Problem] = []
         self.refusals: list[Refusal] = []
+        self.refused: dict[str, tuple[str, ...]] = {}
         self._main = main_source(self.recipe, version, library)
-        self._layer_reasons: dict[settings.Path, tuple[Reason, ...]] = {}
 
     def unit(self, choice: VariantChoice) -> Unit | None:
         """The unit that a variant's name means, or None after adding to ``problems``."""
@@ -71,7 +70,9 @@ class Resolver:
         self.refusals += refused
         if len(self.problems) != before:
             return None
-        return replace(unit, refused=tuple(map(str, refused))) if refused else unit
+        if refused:
+            self.refused[unit.label] = tuple(map(str, refused))
+        return unit
 
     def _assemble(self, scope: Scope) -> Unit:
         key = key_of(self.recipe, self.version, scope)
@@ -115,30 +116,13 @@ class Resolver:
             needs=needs,
             jobs=settings.job_rule(layers),
             expected=shared(_expected(layers)),
-            reasons=self._reasons(scope),
             lockstep=tuple(lockstep_pins(layers, self.loaded, holder)),
             crates=tuple(
                 crates.crate_sets(layers, key, (self._main, *sources), holder, self.library.crates)
             ),
-            about=tuple(
-                map(shared, about(self.recipe, scope.variant, scope.toolchain, scope.base))
-            ),
             smoke_test=None if isinstance(tried, str) else tried,
             untried=tried if isinstance(tried, str) else "",
         )
-
-    def _reasons(self, scope: Scope) -> tuple[Reason, ...]:
-        """Every setting that can carry a reason, with the reason or an empty one."""
-        found = [*self.toolchains.reasons(scope.toolchain.toolchain)]
-        known = self._layer_reasons  # most layers are those of other variants too
-        for placed in scope.layers:
-            if placed.path not in known:
-                known[placed.path] = tuple(layer_reasons(placed))
-            found += known[placed.path]
-        found += version_reasons(self.recipe, scope.variant)
-        if self.recipe.target:
-            found += target_reasons(self.recipe.target)
-        return tuple(found)
 
     def _problem(self, path: settings.Path, what: str, hint: str = "") -> None:
         where = dotted(path)

@@ -6,14 +6,12 @@ from functools import cache
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from farm.model.unit import ImageBase, Pin, RootfsBase, ToolkitPlan
-from farm.plan.reasons import toolchain_reasons
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from farm.load.library import Library
     from farm.model.toolchain import Base, Toolchain
-    from farm.model.unit import Reason
 
 
 T = TypeVar("T")
@@ -26,7 +24,6 @@ class Toolchains:
         self._library = library
         self.base = cache(self._base)
         self.toolkit = cache(self._toolkit)
-        self.reasons = cache(self._reasons)
         self._shared: dict[object, object] = {}
 
     def shared(self, value: T) -> T:
@@ -41,10 +38,6 @@ class Toolchains:
 
     def _toolkit(self, name: str, parts: tuple[str, ...]) -> ToolkitPlan | None:
         return toolkit_of(self._library.toolchains[name], parts)
-
-    def _reasons(self, name: str) -> tuple[Reason, ...]:
-        toolchain = self._library.toolchains[name]
-        return tuple(toolchain_reasons(toolchain, self._library.bases[toolchain.base]))
 
 
 def compiler_values(toolchain: Toolchain) -> dict[str, str]:

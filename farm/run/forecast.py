@@ -71,7 +71,7 @@ def forecast(plan: Plan, place: Workplace, options: BuildOptions) -> tuple[Forec
                 python=unit.python,
                 host_compiler="-".join(unit.host_compiler),
                 needs=tuple(need.label for need in unit.needs),
-                refused=unit.refused,
+                refused=plan.refused.get(unit.label, ()),
                 lockstep=tuple(map(str, compared[unit.label])),
                 max_jobs=jobs.max_jobs,
                 jobs=jobs.arithmetic,

@@ -34,6 +34,7 @@ class Circumstances:
     base: dict[str, object]
     jobs: JobPlan
     needs: tuple[Input, ...]
+    refused: tuple[str, ...]
     started_s: float
 
 
@@ -82,7 +83,7 @@ def record_of(
             StepTime(name=step.name, seconds=step.seconds, cached=step.cached)
             for step in attempt.result.steps
         ),
-        refused=unit.refused,
+        refused=circumstances.refused,
         compile=attempt.status | ({"steps": attempt.steps} if attempt.steps else {}),
         contents=accepted.contents if accepted else {},
         expected=expectation(unit) if accepted else "",

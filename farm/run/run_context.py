@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from farm.events import Sink
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunContext:
-    """What every unit of a run is built with; ``looked`` end after configuring."""
+    """What every unit of a run is built with; ``looked`` end after configuring.
+
+    ``refused`` says by label why a unit is known not to work, though it is tried.
+    """
 
     place: Workplace
     run: Run
@@ -31,6 +35,7 @@ class RunContext:
     results: ResultStore
     templates: tuple[Path, ...]
     requested: frozenset[str]
+    refused: Mapping[str, tuple[str, ...]]
     looked: frozenset[str] = frozenset()
 
     def look_of(self, unit: Unit) -> Look | None:

@@ -105,6 +105,7 @@ def _run(  # noqa: PLR0913, PLR0917 - what `build` was given
             results=result_store(place),
             templates=template_folders(place.project),
             requested=plan.requested,
+            refused=plan.refused,
             looked=_looked(plan) if options.look else frozenset(),
         )
         units = Units(plan, context, settled, jobs_of(plan, settled, machine, options))

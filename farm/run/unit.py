@@ -103,7 +103,7 @@ class UnitBuild:
     def _tell_begin(self) -> None:
         sink = self.context.sink
         sink(UnitStarted(unit=self.unit.label, max_jobs=self.jobs.max_jobs))
-        for text in self.unit.refused:
+        for text in self.context.refused.get(self.unit.label, ()):
             warning = f"built although it is known not to work: {text}"
             sink(Notice(text=warning, unit=self.unit.label))
         problem = lock_problem(self.unit)
@@ -321,6 +321,7 @@ class UnitBuild:
             needs=tuple(
                 Input(name=each.record.unit, digest=each.identity) for each in self.needed
             ),
+            refused=self.context.refused.get(self.unit.label, ()),
             started_s=self.started,
         )
         return record_of(work.identified, attempt, circumstances, accepted=accepted, error=error)

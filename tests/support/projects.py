@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from farm.load.library import read
 from farm.load.project import Project, shipped_root
 from farm.plan.plan import Choice, Plan, make_plan
+from farm.plan.reasons import explain
 from farm.plan.select import parse_selector
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from farm.model.unit import Unit
+    from farm.plan.reasons import Explanation
 
 SHA = "0123456789abcdef" * 4
 PATCH = """\
@@ -93,6 +95,12 @@ def planned(project: Project, *selectors: str, choice: Choice | None = None) -> 
     wanted = [parse_selector(selector) for selector in selectors or ("demo",)]
     library = read(project, [selector.package for selector in wanted])
     return make_plan(library, wanted, choice or Choice())
+
+
+def explained(root: Path, unit: Unit) -> Explanation:
+    """What the files of a project say of a unit of theirs, and why."""
+    project = Project(root=root, roots=(root, shipped_root()))
+    return explain(read(project, [unit.key.package]), unit)
 
 
 def demo_unit(root: Path, recipe: str = DEMO, *, selector: str = "demo") -> Unit:

@@ -10,6 +10,7 @@ from farm.cli import common
 
 if TYPE_CHECKING:
     from farm.model.unit import Unit
+    from farm.plan.reasons import Explanation
 
 
 def show(
@@ -21,27 +22,33 @@ def show(
     as_json: common.AsJson = False,
 ) -> None:
     """Show units whole, and why each setting is as it is."""
+    from farm.load.library import gather
+    from farm.plan.reasons import explain
+
     project = common.project_of(context)
     wanted = common.asked(selectors, variant, feature, python)
     plan = common.plan_of(project, wanted, preflight=False)
     units = [unit for unit in plan.units if unit.label in plan.requested]
+    library = gather(project, {unit.key.package for unit in units})
+    explained = {unit.label: explain(library, unit) for unit in units}
     if as_json:
-        common.print_json({"units": units})
+        told = {"units": units, "explained": explained, "refused": plan.refused}
+        common.print_json(told)
         return
     for number, unit in enumerate(units):
         if number:
             typer.echo()
-        _print(unit)
+        _print(unit, explained[unit.label], plan.refused.get(unit.label, ()))
 
 
-def _print(unit: Unit) -> None:
+def _print(unit: Unit, explained: Explanation, refused: tuple[str, ...]) -> None:
     typer.secho(unit.label, bold=True)
-    for of_what, text in unit.about:
+    for of_what, text in explained.about:
         typer.echo(f"  {of_what:13} {text}")
     typer.echo(f"  accelerator   {unit.accelerator} {' '.join(unit.archs)}".rstrip())
     typer.echo(f"  toolchain     {unit.toolchain}, host compiler {'-'.join(unit.host_compiler)}")
     typer.echo(f"  base          {unit.base.name}, Python {unit.python}")
-    for text in unit.refused:
+    for text in refused:
         typer.echo(f"  refused       {text}")
     gib = unit.jobs.memory_per_job_bytes / 2**30
     typer.echo(
@@ -62,11 +69,11 @@ def _print(unit: Unit) -> None:
     if unit.expected.extensions is not None:
         listed = ", ".join(unit.expected.extensions) or "none"
         typer.echo(f"  extensions    {listed}")
-    _print_reasons(unit)
+    _print_reasons(explained)
 
 
-def _print_reasons(unit: Unit) -> None:
-    told = [reason for reason in unit.reasons if reason.reason]
+def _print_reasons(explained: Explanation) -> None:
+    told = [reason for reason in explained.reasons if reason.reason]
     if told:
         typer.secho("  reasons", bold=True)
     for reason in told:

@@ -13,7 +13,15 @@ from farm.model.crates import Crate, CrateLock
 from farm.model.unit import Lock
 from farm.plan.crates import crates_problem
 from farm.plan.resolve import lock_problem
-from tests.support.projects import DEMO, SHA, demo_unit, planned, project_at, write_files
+from tests.support.projects import (
+    DEMO,
+    SHA,
+    demo_unit,
+    explained,
+    planned,
+    project_at,
+    write_files,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,7 +68,8 @@ def test_levels_are_joined_and_each_file_counts_once(tmp_path: Path) -> None:
     more = "rust/Cargo.lock, {lock: a/Cargo.lock, reason: r}"
     unit = demo_unit(tmp_path, recipe % more)
     assert [crates.file for crates in unit.crates] == ["rust/Cargo.lock", "a/Cargo.lock"]
-    assert any(r.setting == "variants.cpu.crates" and r.reason == "r" for r in unit.reasons)
+    told = explained(tmp_path, unit).reasons
+    assert any(r.setting == "variants.cpu.crates" and r.reason == "r" for r in told)
 
 
 def test_a_staged_source_can_hold_it(tmp_path: Path) -> None:

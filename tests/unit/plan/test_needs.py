@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from farm.errors import RecipeError
-from tests.support.projects import planned, project_at
+from tests.support.projects import explained, planned, project_at
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -144,6 +144,6 @@ def test_two_wheels_of_one_package_are_refused(tmp_path: Path) -> None:
 def test_the_choices_of_a_need_are_shown_with_its_reason(tmp_path: Path) -> None:
     need = "variant: cpu, features: [fast], python: same, archs: same, reason: so"
     unit = plan_of(tmp_path, "high:cpu", need).units[-1]
-    (reason,) = (each for each in unit.reasons if each.reason == "so")
+    (reason,) = (each for each in explained(tmp_path, unit).reasons if each.reason == "so")
     assert reason.setting == "variants.cpu.needs"
     assert reason.value == "low@1.0.0:cpu, archs same, features fast, python same"

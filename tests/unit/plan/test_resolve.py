@@ -11,7 +11,16 @@ from farm.errors import ExitCode, RecipeError
 from farm.load.locks import format_lock, inputs_digest
 from farm.model.unit import ImageBase, Lock, Pin, RootfsBase
 from farm.plan.resolve import lock_problem
-from tests.support.projects import DEMO, PATCH, SHA, TOOLCHAINS, demo_unit, planned, project_at
+from tests.support.projects import (
+    DEMO,
+    PATCH,
+    SHA,
+    TOOLCHAINS,
+    demo_unit,
+    explained,
+    planned,
+    project_at,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -289,9 +298,8 @@ def test_every_reason_is_kept_with_the_name_of_its_setting(tmp_path: Path) -> No
         "env: {A: {value: b, reason: because, verified: today}}, unlocked: no index, "
         "jobs: {memory_per_job: 1 GiB, reason: measured}"
     )
-    reasons = {
-        r.setting: (r.value, r.reason, r.verified) for r in demo_unit(tmp_path, recipe).reasons
-    }
+    told = explained(tmp_path, demo_unit(tmp_path, recipe)).reasons
+    reasons = {r.setting: (r.value, r.reason, r.verified) for r in told}
     assert reasons["variants.cpu.env.A"] == ("b", "because", "today")
     assert reasons["variants.cpu.jobs.memory_per_job"] == ("1 GiB", "measured", "")
     assert reasons["variants.cpu.unlocked"] == ("yes", "no index", "")

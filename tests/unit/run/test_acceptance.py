@@ -103,6 +103,7 @@ CIRCUMSTANCES = Circumstances(
     base={"tag": "farm-base:x"},
     jobs=JobPlan(max_jobs=6, nvcc_threads=1, arithmetic="MAX_JOBS=6 = …"),
     needs=(Input(name="torch@2:stub", digest="ab"),),
+    refused=(),
     started_s=1.7e9,
 )
 STEP = StepSummary(name="compile", seconds=3, cached=False)
