@@ -11,18 +11,23 @@ import os
 import re
 import shutil
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from farm.debian import archive
 from farm.errors import EngineError, FarmError, FetchError, StorageError
-from farm.events import TaskProgress
+from farm.events import Notice, TaskProgress
 from farm.host import programs
+from farm.host.files import sync_tree
+from farm.host.urls import redact
+from farm.model.debian import Deb
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from farm.events import Sink
+    from farm.host.programs import Cancel
+    from farm.model.debian import FurtherSuites
 
 _FULL = ("no space left on device", "you don't have enough free space", "disk quota exceeded")
 _FIRST = ("base-files",)  # it brings /bin, /lib and the like as links into /usr
@@ -30,13 +35,29 @@ HOST_TOOLS = (("apt-get", "apt"), ("apt-config", "apt"), ("dpkg-deb", "dpkg"))
 
 
 class Apt:
-    """``apt-get`` with a configuration and folders of its own below ``folder``."""
+    """``apt-get`` with a configuration and folders of its own below ``folder``.
 
-    def __init__(self, folder: Path, *, suite: str, cancel: threading.Event | None = None) -> None:
+    ``pins`` are suites, each with patterns of the packages that come from it.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        sources: Sequence[archive.Source],
+        pins: FurtherSuites = (),
+        cancel: Cancel | None = None,
+    ) -> None:
         self.folder = folder
-        self.suite = suite
-        self.mirror = archive.mirror()
+        self.sources = tuple(sources)
+        self._pins = pins
         self._cancel = cancel
+
+    @property
+    def what(self) -> str:
+        """What packages are taken from, for messages."""
+        first = self.sources[0]
+        return f"Debian {first.suite} at {redact(first.uri)}"
 
     def prepare(self) -> None:
         """Write the configuration; what was fetched earlier stays.
@@ -47,8 +68,14 @@ class Apt:
         for name in ("lists/partial", "archives/partial"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         (self.folder / "status").write_text("", encoding="utf-8")
-        source = f"deb [signed-by={archive.keyring()}] {self.mirror} {self.suite} main\n"
-        (self.folder / "sources.list").write_text(source, encoding="utf-8")
+        self._write("sources.list", [source.line for source in self.sources])
+        # A suite is called by its name or, as in its Release file, by its state (unstable).
+        rules = [
+            f"Package: {' '.join(names)}\nPin: release {key}={suite}\nPin-Priority: 995\n"
+            for suite, names in self._pins
+            for key in ("a", "n")
+        ]
+        self._write("preferences", rules)
         here = str(self.folder)
         lines = [
             f'Dir::State "{here}";',
@@ -57,18 +84,26 @@ class Apt:
             f'Dir::Cache "{here}";',
             f'Dir::Cache::archives "{here}/archives";',
             f'Dir::Etc::sourcelist "{here}/sources.list";',
+            f'Dir::Etc::preferences "{here}/preferences";',
             *(f'Dir::Etc::{name} "/dev/null";' for name in ("main", "parts", "sourceparts")),
-            *(f'Dir::Etc::{name} "/dev/null";' for name in ("preferences", "preferencesparts")),
+            'Dir::Etc::preferencesparts "/dev/null";',
+            'Acquire::GzipIndexes "true";',  # they stay: 60 MB of text for each suite
             'Acquire::Languages "none";',
             'Acquire::IndexTargets::deb::DEP-11::DefaultEnabled "false";',
+            'Acquire::ForceHash "SHA256";',  # what --print-uris shows
             'Acquire::Retries "3";',
             'APT::Sandbox::User "root";',  # _apt may not enter the user's cache folder
             'APT::Install-Recommends "false";',
             'APT::Get::List-Cleanup "false";',
             'Debug::NoLocking "true";',
-            *archive.network_settings(host_files=True),
+            *archive.network_settings(),
         ]
-        (self.folder / "apt.conf").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        self._write("apt.conf", lines)
+
+    def _write(self, name: str, lines: Sequence[str]) -> None:
+        path = self.folder / name
+        path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        path.chmod(0o600)  # URIs of mirrors and proxies may hold passwords
 
     def environment(self) -> Mapping[str, str]:
         """Return apt's whole environment."""
@@ -80,43 +115,70 @@ class Apt:
             **archive.fetch_variables(),
         }
 
-    def update(self) -> None:
-        """Fetch the index of the suite.
+    def update(self, sink: Sink) -> None:
+        """Fetch the indexes; where only optional ones cannot be had, go on without, and say so.
 
         Raises:
             FetchError: The mirror cannot be reached, or its signature is not Debian's.
             StorageError: The disk is full.
         """
-        done = self._run("update", "-qq", "--error-on=any")
+        everything = self.sources
+        done = self._update()
+        self.sources = tuple(source for source in everything if not source.optional)
+        if not done.status or self.sources == everything:
+            self.sources = everything
+        elif not self._update().status:
+            names = ", ".join(f"{s.suite} at {redact(s.uri)}" for s in everything if s.optional)
+            sink(Notice(text=f"going on without Debian's corrections: cannot fetch {names}"))
+            return
         if done.status:
-            raise _fetch_failure(
-                f"index of Debian {self.suite} at {archive.shown(self.mirror)}", done.text
-            )
+            raise _fetch_failure(f"index of {self.what}", done.complaint)
 
-    def closure(self, packages: Sequence[str]) -> tuple[int, int]:
-        """Return how many files, and how many bytes, installing the packages would fetch.
+    def _update(self) -> programs.Finished:
+        self._write("sources.list", [source.line for source in self.sources])
+        return self._run("update", "-qq", "--error-on=any")
+
+    def closure(self, packages: Sequence[str]) -> dict[str, Deb]:
+        """What installing the packages would fetch, by the name of each file, in apt's order.
 
         Raises:
-            EngineError: A package does not exist in the suite.
+            EngineError: A package does not exist in the suites, or cannot be installed.
         """
         done = self._run("install", "--print-uris", "-qq", "-y", *packages)
         if done.status:
             raise EngineError(
-                f"Debian {self.suite} at {archive.shown(self.mirror)} lacks what is needed",
-                hint=f"set {archive.MIRROR_VARIABLE} to a complete Debian archive",
-                details=last_lines(done.text),
+                f"{self.what} lacks what is needed",
+                hint="correct the names of the packages, or set "
+                f"{archive.MIRROR_VARIABLE} to a complete Debian archive",
+                details=last_lines(done.complaint),
             )
-        # 'URI' name bytes SHA256:…
-        found = re.findall(r"^'[^']+' \S+ ([0-9]+) ", done.text, flags=re.MULTILINE)
-        return len(found), sum(int(size) for size in found)
+        pattern = r"^'([^']+)' (\S+) ([0-9]+) SHA256:([0-9a-f]{64})$"
+        found = re.findall(pattern, done.text, flags=re.MULTILINE)
+        return {
+            filename: self._deb(uri, filename, int(size), sha256)
+            for uri, filename, size, sha256 in found
+        }
 
-    def download(self, packages: Sequence[str], total: int, sink: Sink, *, task: str) -> None:
-        """Fetch the closure into ``archives/``; what is already there is not fetched again.
+    def _deb(self, uri: str, filename: str, size: int, sha256: str) -> Deb:
+        name, version, _ = unquote(filename).split("_")
+        below = ((s.archive, s.uri.rstrip("/") + "/") for s in self.sources)
+        path = next(f"{a}/{uri.removeprefix(root)}" for a, root in below if uri.startswith(root))
+        return Deb(name=name, version=version, sha256=sha256, size=size, path=unquote(path))
+
+    def fetch(self, packages: Sequence[str], sink: Sink, *, task: str) -> list[Path]:
+        """Fetch packages and what they depend on; returns the files in the order to unpack them.
+
+        What an earlier, interrupted fetch left is used where it is what is wanted now.
 
         Raises:
+            EngineError: A package does not exist in the suites, or cannot be installed.
             FetchError: A file could not be fetched or is not what the index says.
             StorageError: The disk is full.
         """
+        self.prepare()
+        self.update(sink)
+        closure = self.closure(packages)
+        total = sum(deb.size for deb in closure.values())
 
         def progress(line: str) -> None:
             found = re.match(r"dlstatus:[0-9]+:([0-9.]+):", line)
@@ -124,26 +186,19 @@ class Apt:
                 done = min(total, int(total * float(found[1]) / 100))
                 sink(TaskProgress(task=task, done=done, total=total))
 
-        status = ("-o", "APT::Status-Fd=1")
-        options = ("install", "--download-only", "-qq", "-y", *status)
+        options = ("install", "--download-only", "-qq", "-y", "-o", "APT::Status-Fd=1")
         done = self._run(*options, *packages, on_line=progress)
         sink(TaskProgress(task=task, done=total, total=total, finished=True))
         if done.status:
-            what = f"packages of Debian {self.suite} from {archive.shown(self.mirror)}"
-            raise _fetch_failure(what, done.text)
-
-    def archives(self) -> tuple[Path, ...]:
-        """Return the fetched packages in the order in which to unpack them."""
-        found = sorted((self.folder / "archives").glob("*.deb"))
-        return tuple(sorted(found, key=lambda path: path.name.split("_")[0] not in _FIRST))
+            raise _fetch_failure(f"packages of {self.what}", done.complaint)
+        names = sorted(closure, key=lambda name: (closure[name].name not in _FIRST, name))
+        return [self.folder / "archives" / name for name in names]
 
     def _run(
         self, *arguments: str, on_line: Callable[[str], None] | None = None
     ) -> programs.Finished:
         command = ("apt-get", *arguments)
-        return programs.run(
-            command, env=self.environment(), merged=True, cancel=self._cancel, on_line=on_line
-        )
+        return programs.run(command, env=self.environment(), cancel=self._cancel, on_line=on_line)
 
 
 def tree(  # noqa: PLR0913 - what, where to, and how it is told
@@ -155,7 +210,7 @@ def tree(  # noqa: PLR0913 - what, where to, and how it is told
     what: str,
     complete: Callable[[Path], None],
     left_out: re.Pattern[str] | None = None,
-    cancel: threading.Event | None = None,
+    cancel: Cancel | None = None,
 ) -> None:
     """Make ``root``, a tree with packages and what they depend on, whole or not at all.
 
@@ -168,18 +223,16 @@ def tree(  # noqa: PLR0913 - what, where to, and how it is told
         StorageError: The disk is full.
         CancelledError: Cancelled; what was fetched is kept.
     """
-    work = root.with_name(f"{root.name}.part")
+    work = root.with_suffix(".part")
     made = work / "tree"
     if made.exists():
         shutil.rmtree(made)
-    apt = Apt(work, suite=suite, cancel=cancel)
-    apt.prepare()
-    apt.update()
-    _, total = apt.closure(names)
-    apt.download(names, total, sink, task=f"fetch {what}")
-    archives = [p for p in apt.archives() if not (left_out and left_out.match(p.name))]
+    apt = Apt(work, sources=archive.sources_of(suite), cancel=cancel)
+    found = apt.fetch(names, sink, task=f"fetch {what}")
+    archives = [path for path in found if not (left_out and left_out.match(path.name))]
     unpack(archives, made, sink, task=f"unpack {what}", cancel=cancel)
     complete(made)
+    sync_tree(made)
     made.rename(root)
     shutil.rmtree(work)
 
@@ -190,7 +243,7 @@ def unpack(
     sink: Sink,
     *,
     task: str,
-    cancel: threading.Event | None = None,
+    cancel: Cancel | None = None,
 ) -> None:
     """Unpack packages into one new tree.
 
@@ -238,7 +291,7 @@ def full_disk(folder: Path) -> StorageError:
 
 def last_lines(text: str, count: int = 8) -> tuple[str, ...]:
     """Return the last few lines that a program wrote, without empty ones and passwords."""
-    lines = archive.shown(text).splitlines()
+    lines = redact(text).splitlines()
     return tuple(line.rstrip() for line in lines if line.strip())[-count:]
 
 

@@ -5,20 +5,27 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from farm.errors import EngineError
+from farm.host import programs
+from farm.host.urls import redact
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from farm.model.debian import Deb
+
 MIRROR_VARIABLE = "FARM_DEBIAN_MIRROR"
+SNAPSHOT_VARIABLE = "FARM_DEBIAN_SNAPSHOT"
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 APT_FOLDER = Path("/etc/apt")
 _NOT_MAIN_ARCHIVE = re.compile(r"security|ports|backports|debug")
+_MOVING = {"sid", "unstable", "experimental"}
+"""Suites that are corrected in place: they have no updates and no security suite."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +36,97 @@ class AptSource:
     suites: tuple[str, ...]
     components: tuple[str, ...]
     signed_by: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """A suite of an archive that packages are taken from.
+
+    ``archive`` is ``debian`` or ``debian-security``; farm can do without what is
+    ``optional``.  ``options`` are those of sources.list(5).
+    """
+
+    archive: str
+    uri: str
+    suite: str
+    components: tuple[str, ...] = ("main",)
+    optional: bool = False
+    options: str = ""
+
+    @property
+    def line(self) -> str:
+        """What stands in sources.list."""
+        options = self.options or f"signed-by={keyring()}"
+        return f"deb [{options}] {self.uri} {self.suite} {' '.join(self.components)}"
+
+
+def sources_of(
+    suite: str, components: Iterable[str] = (), further: Iterable[str] = ()
+) -> tuple[Source, ...]:
+    """A suite with its corrections, and further suites.
+
+    Raises:
+        EngineError: No mirror is configured.
+    """
+    parts = ("main", *components)
+    uris = archives()
+    named = [("debian", each, False) for each in (suite, *further)]
+    if suite not in _MOVING:
+        corrections = (("debian", f"{suite}-updates"), ("debian-security", f"{suite}-security"))
+        named += [(archive, each, True) for archive, each in corrections]
+    return tuple(
+        Source(archive=name, uri=uris[name], suite=each, components=parts, optional=optional)
+        for name, each, optional in named
+    )
+
+
+def archives() -> dict[str, str]:
+    """Where Debian's archives are for this machine: ``debian`` and ``debian-security``.
+
+    The latter is what apt is set up with, or lies beside the former.
+
+    Raises:
+        EngineError: No mirror is configured.
+    """
+    main = mirror().rstrip("/")
+    beside, found = re.subn(r"(.*)/debian(?=/|$)", r"\1/debian-security", main)
+    security = beside if found else f"{main}-security"
+    if not os.environ.get(MIRROR_VARIABLE, "").strip():
+        configured = (
+            source.uri.rstrip("/")
+            for source in configured_sources()
+            if "debian" in source.uri and any(s.endswith("-security") for s in source.suites)
+        )
+        security = next(configured, security)
+    return {"debian": main, "debian-security": security}
+
+
+def urls_of(deb: Deb, date: str, snapshots: str) -> tuple[str, ...]:
+    """Where a package may be had: the mirror, then the snapshot archive, if one is known.
+
+    Raises:
+        EngineError: No mirror is configured.
+    """
+    archive, _, path = deb.path.partition("/")
+    urls = [f"{archives()[archive]}/{quote(path)}"]
+    if snapshots:
+        dated = snapshots.replace("@PATH@", archive).replace("@SNAPSHOTID@", date)
+        urls.append(f"{dated.rstrip('/')}/{quote(path)}")
+    return tuple(urls)
+
+
+def snapshots(apt_config: Iterable[str] = ("apt-config",)) -> str:
+    """The snapshot archive's URI, with ``@PATH@`` and ``@SNAPSHOTID@``; empty where none is known.
+
+    It is what the variable names, else what apt knows (since 2.9).
+    """
+    named = os.environ.get(SNAPSHOT_VARIABLE, "").strip()
+    known = re.search(
+        r'^Acquire::Snapshots::URI::Host::\S*debian\S* "([^"]+@PATH@[^"]*)";',
+        "" if named else _apt_settings(apt_config),
+        flags=re.MULTILINE,
+    )
+    return named or (known[1] if known else "")
 
 
 def parse_list(text: str) -> Iterator[AptSource]:
@@ -119,7 +217,7 @@ def mirror(folder: Path = APT_FOLDER) -> str:
     named = os.environ.get(MIRROR_VARIABLE, "").strip()
     if named:
         if not re.fullmatch(r"https?://[^\s\[\]\"';]+", named):
-            raise EngineError(f"{MIRROR_VARIABLE} is no http or https URI: {shown(named)!r}")
+            raise EngineError(f"{MIRROR_VARIABLE} is no http or https URI: {redact(named)!r}")
         return named
     found = choose_mirror(configured_sources(folder))
     if found is None:
@@ -144,11 +242,6 @@ def keyring() -> Path:
     )
 
 
-def shown(text: str) -> str:
-    """Return a text without the user names and passwords of its URIs."""
-    return re.sub(r"(?<=://)[^/@\s]+@", "", text)
-
-
 def require_tools(tools: Sequence[tuple[str, str]], *, purpose: str) -> None:
     """Check that programs are there.
 
@@ -170,33 +263,32 @@ def require_tools(tools: Sequence[tuple[str, str]], *, purpose: str) -> None:
         )
 
 
-def network_settings(*, host_files: bool) -> tuple[str, ...]:
+def network_settings() -> tuple[str, ...]:
     """Return the lines of the machine's apt configuration that say how to fetch.
 
     Proxies, certificates, time-outs and tolerance for old Release files are
     honoured; hooks, sources, pins and everything else of apt.conf are not.
-    ``host_files`` tells whether settings that name files of the machine make sense.
     """
-    environment = {**os.environ, "LC_ALL": "C.UTF-8"}
-    environment.pop("APT_CONFIG", None)
-    done = subprocess.run(
-        ["apt-config", "dump"],  # noqa: S607 - wherever the machine keeps it
-        capture_output=True,
-        text=True,
-        check=False,
-        env=environment,
-    )
     wanted = re.compile(
         r'Acquire::(https?(::[^ ]+)?|Retries|Check-Valid-Until|Check-Date|ForceIPv4) "[^"]*";'
     )
-    files = re.compile(
-        r"::(Proxy-?Auto-?Detect|Ca(Info|Path)|Ssl[A-Za-z]+|CrlFile)\b", re.IGNORECASE
-    )
-    return tuple(
-        line
-        for line in done.stdout.splitlines()
-        if wanted.fullmatch(line) and (host_files or not files.search(line))
-    )
+    return tuple(line for line in _apt_settings().splitlines() if wanted.fullmatch(line))
+
+
+def proxies() -> dict[str, str]:
+    """The proxies that apt's own configuration names, by scheme."""
+    text = "\n".join(network_settings())
+    found = re.findall(r'^Acquire::(https?)::Proxy "([^"]+)";', text, flags=re.MULTILINE)
+    return {scheme: proxy for scheme, proxy in found if proxy != "DIRECT"}
+
+
+def _apt_settings(apt_config: Iterable[str] = ("apt-config",)) -> str:
+    environment = {**os.environ, "LC_ALL": "C.UTF-8"}
+    environment.pop("APT_CONFIG", None)
+    try:
+        return programs.run((*apt_config, "dump"), env=environment).text
+    except programs.MissingProgramError:
+        return ""
 
 
 def fetch_variables() -> dict[str, str]:

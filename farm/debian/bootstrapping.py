@@ -8,18 +8,20 @@ import shutil
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from farm.debian import apt, archive, oci, toolbox
+from farm.debian import apt, oci, toolbox
 from farm.errors import BaseError, FarmError
 from farm.events import TaskProgress
 from farm.host import programs
+from farm.host.files import link, sync_tree
 
 if TYPE_CHECKING:
-    import threading
+    from collections.abc import Mapping
     from pathlib import Path
 
-    from farm.debian.rootfs import RootfsSpec
     from farm.debian.toolbox import Toolbox
     from farm.events import Sink
+    from farm.host.programs import Cancel
+    from farm.model.debian import ResolvedBase
 
 EPOCH_S = 1_704_067_200
 """SOURCE_DATE_EPOCH of every base: 2024-01-01.  What is made during the bootstrap gets it."""
@@ -34,8 +36,7 @@ LEFT_OUT = (
 )
 KEPT = ("/usr/share/doc/*/copyright",)
 
-# The mirror and apt's settings may name hosts or even hold passwords: they must
-# not travel in an image, nor change its digest.
+# What is of the machine, and of the bootstrap, does not travel in an image.
 _FORGOTTEN = (
     "etc/apt/sources.list",
     "etc/apt/sources.list.d/*",
@@ -47,52 +48,73 @@ _FORGOTTEN = (
 _STEPS = 9
 """Lines of progress that mmdebstrap 1.5 writes."""
 
-_KEYS = "/usr/share/keyrings/debian-archive-keyring.gpg"
-"""Debian's keys inside the toolbox: as new as its packages."""
+# Run in a folder of packages that are called <sha256>.deb: apt checks each against its name.
+_INDEX = r"""
+for file in *.deb; do
+  dpkg-deb -f "$file" || exit 1
+  printf 'Filename: ./%s\nSize: %s\n' "$file" "$(stat -c %s "$file")"
+  printf 'SHA256: %s\n\n' "${file%.deb}"
+done
+"""
 
 
-def make(
-    spec: RootfsSpec,
+def make(  # noqa: PLR0913 - what it is made of, where, and how it is told
+    resolved: ResolvedBase,
+    deb_paths: Mapping[str, Path],
     folder: Path,
     tools: Toolbox,
     sink: Sink,
     *,
-    cancel: threading.Event | None = None,
+    cancel: Cancel | None = None,
 ) -> None:
-    """Bootstrap into ``folder``, which appears whole or not at all.
+    """Bootstrap into ``folder``, which appears whole or not at all; no network is asked.
 
     Raises:
-        BaseError: A package does not exist, or the mirror cannot be reached.
+        BaseError: The packages do not install.
         StorageError: The disk is full.
-        OSError: Likewise, in the last steps.
+        OSError: Likewise, in the first and last steps.
     """
     work = folder.with_suffix(".part")
     result = work / "result"
-    for path in (work, result):
-        path.mkdir()
+    repository = work / "repository"
+    for path in (work, result, repository):
+        path.mkdir(parents=True)
         path.chmod(0o755)  # apt inside fetches as a user of its own
-    _run(spec, work, tools, sink, cancel=cancel)
+    for deb in resolved.debs:
+        link(deb_paths[deb.sha256], repository / f"{deb.sha256}.deb")
+    _run(resolved, work, tools, sink, cancel=cancel)
+    check(resolved, (work / "status").read_text(encoding="utf-8"))
     ids = oci.write_archive(
         work / "layer.tar",
         result / "image.tar",
-        name=f"farm-base:{spec.suite}",
-        comment=f"farm: bootstrapped from Debian {spec.suite}",
+        tag=resolved.tag,
+        comment=f"farm: bootstrapped from Debian {resolved.suite}",
     )
     facts = {
-        "key": spec.key,
-        "suite": spec.suite,
-        "snapshot": spec.snapshot,
-        "origin": "snapshot" if spec.snapshot else "mirror",
-        "digest": ids.layer,
         "image_id": ids.config,
         "manifest_digest": ids.manifest,
-        "tag": ids.tag,
         "size_bytes": (result / "image.tar").stat().st_size,
-        "packages": installed((work / "status").read_text(encoding="utf-8")),
     }
     (result / "base.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    sync_tree(result)
     result.rename(folder)
     shutil.rmtree(work)
+
+
+def check(resolved: ResolvedBase, status: str) -> None:
+    """Hold a dpkg status file against what was to be installed.
+
+    Raises:
+        BaseError: Something is missing, or more than was asked for.
+    """
+    asked = sorted((deb.name, deb.version) for deb in resolved.debs)
+    differing = sorted(set(asked) ^ set(installed(status)))
+    if differing:
+        names = ", ".join(f"{name} {version}" for name, version in differing[:5])
+        raise BaseError(
+            f"the bootstrap of {resolved.tag} did not install exactly its packages: {names}",
+            hint="renew its lock: farm lock --bases",
+        )
 
 
 def installed(status: str) -> list[tuple[str, str]]:
@@ -105,40 +127,29 @@ def installed(status: str) -> list[tuple[str, str]]:
     return sorted(found)
 
 
-def command(spec: RootfsSpec) -> tuple[str, ...]:
-    """Return mmdebstrap's command line; its work folder is ``/mnt/work``."""
-    settings = [line.removesuffix(";") for line in archive.network_settings(host_files=False)]
+def command(resolved: ResolvedBase) -> tuple[str, ...]:
+    """Return mmdebstrap's command line; its work folder is ``/mnt/work``.
+
+    Every package is named, so that apt has nothing to choose.
+    """
     forget = " ".join(f'"$1"/{name}' for name in _FORGOTTEN)
-    snapshot = f" snapshot={spec.snapshot}" if spec.snapshot else ""
-    components = " ".join(("main", *spec.components))
+    left_out = (*LEFT_OUT, *resolved.exclude_paths)
     return (
         *("mmdebstrap", "--mode=root", "--variant=minbase", "--format=tar"),
-        *(f"--include={name}" for name in spec.packages),
-        *(f"--aptopt={line}" for line in settings),
-        '--aptopt=Acquire::Retries "3"',
-        *(f"--dpkgopt=path-exclude={pattern}" for pattern in (*LEFT_OUT, *spec.exclude_paths)),
+        *(f"--include={deb.name}" for deb in resolved.debs),
+        *(f"--dpkgopt=path-exclude={pattern}" for pattern in left_out),
         *(f"--dpkgopt=path-include={pattern}" for pattern in KEPT),
         '--customize-hook=cp "$1"/var/lib/dpkg/status /mnt/work/status',
         f"--customize-hook=rm -f {forget}",
-        *(spec.suite, "/mnt/work/layer.tar"),
-        f"deb [signed-by={_KEYS}{snapshot}] {archive.mirror()} {spec.suite} {components}",
+        *("", "/mnt/work/layer.tar", "deb [trusted=yes] copy:/mnt/work/repository ./"),
     )
 
 
 def _run(
-    spec: RootfsSpec,
-    work: Path,
-    tools: Toolbox,
-    sink: Sink,
-    *,
-    cancel: threading.Event | None,
+    resolved: ResolvedBase, work: Path, tools: Toolbox, sink: Sink, *, cancel: Cancel | None
 ) -> None:
-    task = f"bootstrap Debian {spec.suite}"
-    env = {
-        **toolbox.host_environment(),
-        "SOURCE_DATE_EPOCH": str(EPOCH_S),
-        "TMPDIR": "/mnt/work",  # on disk: the tree would take gigabytes of memory in /tmp
-    }
+    task = f"bootstrap Debian {resolved.suite}"
+    env = toolbox.host_environment()
     steps = 0
 
     def progress(line: str) -> None:
@@ -147,42 +158,32 @@ def _run(
             steps = min(steps + 1, _STEPS)
             sink(TaskProgress(task=task, done=steps, total=_STEPS, unit_of_measure="steps"))
 
-    inside = tools.inside(command(spec), folders={"work": work})
+    repository = work / "repository"
+    indexed = programs.run(("sh", "-c", _INDEX), env=env, cwd=repository, cancel=cancel)
+    if indexed.status:
+        raise explain(indexed.complaint, resolved, work)
+    (repository / "Packages").write_bytes(indexed.output)
+    env["SOURCE_DATE_EPOCH"] = str(EPOCH_S)
+    env["TMPDIR"] = "/mnt/work"  # on disk: the tree would take gigabytes of memory in /tmp
+    inside = tools.inside(command(resolved), folders={"work": work})
     done = programs.run(inside, env=env, merged=True, cancel=cancel, on_line=progress)
     sink(
         TaskProgress(task=task, done=_STEPS, total=_STEPS, unit_of_measure="steps", finished=True)
     )
     if done.status:
-        log = work / "mmdebstrap.log"
-        with suppress(OSError):  # the disk may be full
-            log.write_text(archive.shown(done.text), encoding="utf-8")
-        raise explain(done.text, spec, log=log)
+        raise explain(done.text, resolved, work)
 
 
-def explain(text: str, spec: RootfsSpec, *, log: Path) -> FarmError:
-    """Return what mmdebstrap's complaint means for the user."""
+def explain(text: str, resolved: ResolvedBase, work: Path) -> FarmError:
+    """Return what a complaint means for the user; the whole of it is kept in ``work``."""
     if apt.said_full(text):
-        return apt.full_disk(log.parent)
-    missing = re.findall(
-        r"E: Unable to locate package (\S+)|E: Package '(\S+)' has no installation candidate",
-        text,
-    )
-    if missing:
-        names = ", ".join(sorted({one or other for one, other in missing}))
-        return BaseError(
-            f"Debian {spec.suite} has no package {names}",
-            hint="correct the packages of the recipe, its toolchain or its base",
-        )
+        return apt.full_disk(work)
+    log = work / "mmdebstrap.log"
+    with suppress(OSError):  # the disk may be full
+        log.write_text(text, encoding="utf-8")
     wrong = [line for line in apt.last_lines(text, 1000) if re.match(r"(E|Err|W):", line)]
-    details = tuple(wrong[-6:]) or apt.last_lines(text)
-    unreachable = r"Failed to fetch|Could not resolve|Could not connect|Unable to connect"
-    if re.search(unreachable, text):
-        where = "the snapshot archive" if spec.snapshot else archive.mirror()
-        return BaseError(
-            f"cannot fetch Debian {spec.suite} from {archive.shown(where)}",
-            hint=f"check network and proxy settings, or set {archive.MIRROR_VARIABLE}",
-            details=details,
-        )
     return BaseError(
-        f"cannot bootstrap Debian {spec.suite}", hint=f"the whole log: {log}", details=details
+        f"cannot bootstrap {resolved.tag}",
+        hint=f"the whole log: {log}",
+        details=tuple(wrong[-6:]) or apt.last_lines(text),
     )

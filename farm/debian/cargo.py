@@ -16,10 +16,10 @@ from farm.host.files import storage_error
 from farm.host.locks import holding, waiting
 
 if TYPE_CHECKING:
-    import threading
     from pathlib import Path
 
     from farm.events import Sink
+    from farm.host.programs import Cancel
 
 SUITE = "trixie"
 PACKAGES = ("base-files", "cargo")
@@ -32,7 +32,7 @@ _TREE = "cargo-trixie-1"
 """Changed when what is made of the packages changes."""
 
 
-def prepare(cache: Path, sink: Sink, cancel: threading.Event | None = None) -> Path:
+def prepare(cache: Path, sink: Sink, cancel: Cancel | None = None) -> Path:
     """Return the program, fetching and unpacking it first if it is not there.
 
     Raises:

@@ -15,6 +15,8 @@ import tarfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from farm.host.files import sha256_of
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -29,32 +31,24 @@ _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageIds:
-    """An image's name and ids, all ``sha256:…``.
+    """An image's ids, all ``sha256:…``.
 
     Engines with the classic store call the image ``config``, those with
     containerd's store call it ``manifest``.
     """
 
-    tag: str
     layer: str
     config: str
     manifest: str
 
 
-def digest_of(path: Path) -> str:
-    """Return ``sha256:…`` of a file."""
-    with path.open("rb") as stream:
-        return "sha256:" + hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def write_archive(layer: Path, archive: Path, *, name: str, comment: str) -> ImageIds:
-    """Write ``archive`` from the layer's tar; the tag is ``<name>-<12 digits of its digest>``.
+def write_archive(layer: Path, archive: Path, *, tag: str, comment: str) -> ImageIds:
+    """Write ``archive``, an image called ``tag``, from the layer's tar.
 
     Raises:
         OSError: The disk is full, say; ``archive`` is then incomplete.
     """
-    layer_digest = digest_of(layer)
-    tag = f"{name}-{_hex(layer_digest)[:12]}"
+    layer_digest = f"sha256:{sha256_of(layer)}"
     config = _json(_config_of(layer_digest, comment))
     config_digest = _digest(config)
     manifest = _json(
@@ -77,7 +71,7 @@ def write_archive(layer: Path, archive: Path, *, name: str, comment: str) -> Ima
         entry.mode = 0o644
         with layer.open("rb") as stream:
             out.addfile(entry, stream)
-    return ImageIds(tag=tag, layer=layer_digest, config=config_digest, manifest=manifest_digest)
+    return ImageIds(layer=layer_digest, config=config_digest, manifest=manifest_digest)
 
 
 def architecture() -> str:

@@ -6,24 +6,28 @@ architecture.  They run in private mount namespaces, with this tree as root.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path  # noqa: TC003 - dataclass fields are introspected by callers
 from typing import TYPE_CHECKING
 
 from farm.debian import apt, archive
-from farm.errors import EngineError
+from farm.errors import EngineError, FetchError
+from farm.events import Notice
 from farm.host import programs
 from farm.host.files import storage_error
-from farm.host.locks import holding, waiting
+from farm.host.locks import holding, take, waiting
 
 if TYPE_CHECKING:
-    import threading
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from farm.events import Sink
+    from farm.host.programs import Cancel
 
 SUITE = "trixie"
 PACKAGES = (
@@ -54,6 +58,7 @@ PACKAGES = (
     "util-linux",
     "xz-utils",
 )
+_RENEWED_AFTER = timedelta(days=30)
 _LAYOUT = "1"
 """Part of the key: changed when ``_complete`` does something else."""
 
@@ -93,6 +98,16 @@ class Toolbox:
 
     root: Path
     key: str
+
+    @property
+    def date(self) -> str:
+        """When it was made, as in ``2026-11-28``."""
+        return self.root.suffix[1:]
+
+    def is_old(self) -> bool:
+        """Whether it may lack corrections that Debian has made since."""
+        made = datetime.fromisoformat(self.date).replace(tzinfo=UTC)
+        return datetime.now(UTC) - made > _RENEWED_AFTER
 
     def on_host(self, program: str) -> tuple[str, ...]:
         """Return the command for a program of the tree that runs with the host's files.
@@ -154,6 +169,35 @@ def host_environment() -> dict[str, str]:
     return {**environment(), "PATH": path}
 
 
+@contextmanager
+def held(tools: Toolbox) -> Iterator[None]:
+    """Keep a tree from being swept while its programs run."""
+    descriptor = take(_lock_of(tools.root), fcntl.LOCK_SH)
+    try:
+        yield
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def sweep(tools: Toolbox) -> None:
+    """Remove what lies beside a tree: older ones that nobody uses, and half-made ones."""
+    folder = tools.root.parent
+    current = {tools.root.name, f"toolbox-{tools.key}.part"}
+    for path in folder.glob("toolbox-*"):
+        if path.name in current or path.is_symlink() or not path.is_dir():
+            continue
+        descriptor = take(_lock_of(path), fcntl.LOCK_EX)
+        if descriptor is not None:
+            shutil.rmtree(path, ignore_errors=True)
+            _lock_of(path).unlink(missing_ok=True)
+            os.close(descriptor)
+
+
+def _lock_of(root: Path) -> Path:
+    return root.with_name(f".{root.name}.lock")
+
+
 def toolbox_key() -> str:
     """Return the digest of what the toolbox is made of."""
     text = "\n".join((_LAYOUT, SUITE, *PACKAGES))
@@ -161,31 +205,53 @@ def toolbox_key() -> str:
 
 
 def existing(cache: Path) -> Toolbox | None:
-    """Return the toolbox if it is already there."""
+    """Return the newest toolbox that is there."""
     key = toolbox_key()
-    root = cache / "engine" / f"toolbox-{key}"
-    return Toolbox(root=root, key=key) if root.is_dir() else None
+    roots = sorted(root for root in (cache / "engine").glob(f"toolbox-{key}.2*") if root.is_dir())
+    return Toolbox(root=roots[-1], key=key) if roots else None
 
 
-def prepare(cache: Path, sink: Sink, *, cancel: threading.Event | None = None) -> Toolbox:
-    """Return the toolbox, fetching and unpacking it first if it is not there.
+def prepare(
+    cache: Path, sink: Sink, *, cancel: Cancel | None = None, offline: bool = False
+) -> Toolbox:
+    """Return the toolbox, fetching and unpacking it first if it is not there, or is old.
+
+    An old one does where a new one cannot be had.
 
     Raises:
-        EngineError: Root rights or programs are missing, or Debian's mirror or keys.
+        EngineError: Root rights or programs are missing, or Debian's mirror or keys; or
+            ``offline`` forbids to fetch it.
         FetchError: Packages could not be fetched; those that could are kept.
         StorageError: The disk is full.
         CancelledError: ``cancel`` was set; what was fetched is kept.
     """
     found = existing(cache)
-    if found:
+    if found and (offline or not found.is_old()):
         return found
+    if offline:
+        raise EngineError(
+            "farm's container tools are not here, and --offline forbids to fetch them",
+            hint="run it once without --offline, or use a Docker Engine of your own",
+        )
+    try:
+        return _prepare(cache, sink, cancel)
+    except (EngineError, FetchError) as error:
+        if found is None:
+            raise
+        text = f"farm's container tools are of {found.date} and could not be renewed"
+        sink(Notice(text=f"{text}: {error.message}"))
+        return found
+
+
+def _prepare(cache: Path, sink: Sink, cancel: Cancel | None) -> Toolbox:
     require_host()
     folder = cache / "engine"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = folder / "toolbox.lock"
         with holding(lock, cancel=cancel, on_wait=waiting(sink, "the container tools")):
-            return existing(cache) or _make(folder, sink, cancel)
+            found = existing(cache)
+            return found if found and not found.is_old() else _make(folder, sink, cancel)
     except OSError as error:
         raise storage_error(error, folder) from error
 
@@ -204,9 +270,9 @@ def require_host() -> None:
     archive.require_tools(_HOST_TOOLS, purpose="a private engine or base")
 
 
-def _make(folder: Path, sink: Sink, cancel: threading.Event | None) -> Toolbox:
+def _make(folder: Path, sink: Sink, cancel: Cancel | None) -> Toolbox:
     key = toolbox_key()
-    root = folder / f"toolbox-{key}"
+    root = folder / f"toolbox-{key}.{datetime.now(UTC):%Y-%m-%d}"
     apt.tree(
         root,
         PACKAGES,

@@ -24,7 +24,7 @@ from farm.engine.probe import (
     engine_identity,
     probe_user_engine,
 )
-from farm.errors import CancelledError, EngineError, FarmError, StorageError, UsageError
+from farm.errors import EngineError, FetchError, StorageError, UsageError
 from farm.events import Notice
 from farm.host.files import write_whole
 
@@ -59,7 +59,12 @@ def preference(environment: Mapping[str, str]) -> Preference:
 
 
 def choose(
-    wanted: Preference, cache: Path, sink: Sink, *, cancel: threading.Event | None = None
+    wanted: Preference,
+    cache: Path,
+    sink: Sink,
+    *,
+    cancel: threading.Event | None = None,
+    offline: bool = False,
 ) -> DockerEngine:
     """Return the engine to build with, started if it is the private one.
 
@@ -68,6 +73,7 @@ def choose(
         cache: The farm's cache folder.
         sink: Gets the notice, and the progress of making the private engine.
         cancel: Ends that when set.
+        offline: Forbids to fetch the private engine's packages.
 
     Raises:
         EngineError: The engine asked for is not there, or lacks something; or no
@@ -77,7 +83,7 @@ def choose(
         CancelledError: ``cancel`` was set.
     """
     if wanted != "private":
-        report = user_engine(cache, sink, cancel=cancel)
+        report = user_engine(cache, sink, cancel=cancel, offline=offline)
         if report.good and report.endpoint is not None:
             return DockerEngine(endpoint=report.endpoint)
         if wanted == "user":
@@ -85,10 +91,14 @@ def choose(
         sink(Notice(text=f"{report.summary}: using farm's private engine"))
     from farm.engine import private  # not needed beside a good Docker
 
-    return DockerEngine(endpoint=private.ensure_running(cache, sink, cancel=cancel))
+    return DockerEngine(
+        endpoint=private.ensure_running(cache, sink, cancel=cancel, offline=offline)
+    )
 
 
-def user_engine(cache: Path, sink: Sink, *, cancel: threading.Event | None = None) -> ProbeReport:
+def user_engine(
+    cache: Path, sink: Sink, *, cancel: threading.Event | None = None, offline: bool = False
+) -> ProbeReport:
     """Return what is known of the user's Docker, probing it unless that was done today.
 
     A remembered probe holds for one engine (its id and version are asked for
@@ -102,7 +112,12 @@ def user_engine(cache: Path, sink: Sink, *, cancel: threading.Event | None = Non
         return remembered
     report = probe_user_engine(cancel=cancel)
     if report.found and report.missing in {(NO_BUILDX,), (OLD_BUILDX,)}:
-        report = _with_own_buildx(report, cache, sink, cancel)
+        from farm.debian import toolbox  # rarely needed
+
+        with suppress(EngineError, FetchError, StorageError):
+            # else the reason to tell is still the missing plugin
+            tools = toolbox.prepare(cache, sink, cancel=cancel, offline=offline)
+            report = probe_user_engine(other_buildx=tools.on_host(_BUILDX), cancel=cancel)
     if report.found and _STRUCTURAL.issuperset(report.missing):
         _remember(cache, report)  # anything else may be different the next minute
     return report
@@ -111,21 +126,6 @@ def user_engine(cache: Path, sink: Sink, *, cancel: threading.Event | None = Non
 def _not_good(report: ProbeReport) -> EngineError:
     hint = report.hint or "upgrade it, or let farm use its private engine (FARM_ENGINE=auto)"
     return EngineError(report.summary, hint=hint)
-
-
-def _with_own_buildx(
-    report: ProbeReport, cache: Path, sink: Sink, cancel: threading.Event | None
-) -> ProbeReport:
-    """Try again with the toolbox's buildx: the engine itself may be good."""
-    from farm.debian import toolbox  # rarely needed
-
-    try:
-        tools = toolbox.prepare(cache, sink, cancel=cancel)
-        return probe_user_engine(other_buildx=tools.on_host(_BUILDX), cancel=cancel)
-    except CancelledError:
-        raise
-    except FarmError:  # then the reason to tell is still the missing plugin
-        return report
 
 
 def _surroundings() -> dict[str, Any]:

@@ -63,7 +63,13 @@ class EngineStatus:
     log: Path
 
 
-def ensure_running(cache: Path, sink: Sink, *, cancel: threading.Event | None = None) -> Endpoint:
+def ensure_running(
+    cache: Path,
+    sink: Sink,
+    *,
+    cancel: threading.Event | None = None,
+    offline: bool = False,
+) -> Endpoint:
     """Return the private engine, starting it (and making its toolbox) where needed.
 
     Raises:
@@ -77,12 +83,13 @@ def ensure_running(cache: Path, sink: Sink, *, cancel: threading.Event | None = 
     tools = _running(place, cancel=cancel)
     if tools is None:
         toolbox.require_host()
-        tools = toolbox.prepare(cache, sink, cancel=cancel)
+        tools = toolbox.prepare(cache, sink, cancel=cancel, offline=offline)
         lock = place.folder / "private.lock"
         with holding(lock, cancel=cancel, on_wait=waiting(sink, "the private engine")):
             running = _running(place, cancel=cancel, patience_s=60)
             if running is None:
                 _start(place, tools, sink, cancel)
+                toolbox.sweep(tools)
             tools = running or tools
     return clients.endpoint(place.folder, tools, socket=place.socket, cgroup=place.cgroup)
 

@@ -26,6 +26,7 @@ _REFUSED = (
 )
 _BLOCK_BYTES = 512
 """The unit of ``st_blocks`` (stat(2)), whatever the file system's own is."""
+_LINK_REFUSED = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.EACCES}
 _FICLONE = 0x40049409  # linux/fs.h: share the blocks of another file
 
 
@@ -80,6 +81,20 @@ def copy(source: Path, target: Path) -> None:
             fcntl.ioctl(taken.fileno(), _FICLONE, given.fileno())
             return
         shutil.copyfileobj(given, taken, 1 << 20)
+
+
+def link(source: Path, target: Path) -> None:
+    """Make ``target`` the same file, or a copy with its mode and times on another file system.
+
+    Raises:
+        OSError: it cannot be read or written.
+    """
+    try:
+        os.link(source, target)
+    except OSError as error:
+        if error.errno not in _LINK_REFUSED:
+            raise
+        shutil.copy2(source, target)
 
 
 @contextmanager

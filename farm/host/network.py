@@ -30,11 +30,13 @@ _NAMED_INDEX = re.compile(r"[A-Za-z0-9._-]+=(?=[a-z]+://)")
 class NetworkSettings:
     """Index and certificates.  ``index_url`` None: the default of pypi-simple and of uv.
 
-    ``ca_bundle`` None: the bundle that requests brings.
+    ``ca_bundle`` None: the bundle that requests brings.  ``proxies``, by scheme, are those
+    that the environment does not name.
     """
 
     index_url: str | None = None
     ca_bundle: str | None = None
+    proxies: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def of_machine(cls, environ: Mapping[str, str] | None = None) -> NetworkSettings:

@@ -7,10 +7,12 @@ the way; planning itself then works on values alone.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from farm.errors import Place, Problem, RecipeError, UsageError
+from farm.load.baselocks import parse_base_lock
 from farm.load.crates import lock_parts, parse_crates
 from farm.load.locks import parse_lock
 from farm.load.nearest import advise, perhaps
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel
 
+    from farm.load.baselocks import Sets
     from farm.load.places import Path
     from farm.load.project import Project
     from farm.load.validate import Judged
@@ -68,6 +71,7 @@ class Catalogue:
 class Library:
     """Loaded files by name.
 
+    ``base_sets`` has the locked packages of bases by what defines them (`RootfsBase.key`).
     ``trees`` maps a tree source to its digest and folder; ``crates`` has locks by package,
     version, source and path of the Cargo.lock.  With ``problems`` it lacks what could not be
     read, and nothing but further problems can come of it; ``lacking`` toolchains lost a key.
@@ -76,6 +80,7 @@ class Library:
     recipes: dict[str, LoadedRecipe] = field(default_factory=dict)
     toolchains: dict[str, Toolchain] = field(default_factory=dict)
     bases: dict[str, Base] = field(default_factory=dict)
+    base_sets: Sets = field(default_factory=dict)
     patches: dict[tuple[str, str, str], PatchFile] = field(default_factory=dict)
     trees: dict[str, tuple[str, Folder]] = field(default_factory=dict)
     locks: dict[tuple[str, str, str], Lock] = field(default_factory=dict)
@@ -233,11 +238,29 @@ class _Reader:
         if base is not None:
             found = self._called(base[0], "base", toolchain.base, base[1].document)
             self.library.bases[toolchain.base] = found
+            self._base_locks(toolchain.base)
         elif self.project.find("recipes", "bases", f"{toolchain.base}.yaml") is None:
             known = self.project.names("recipes", "bases")
             hint = advise(toolchain.base, known, "known:")
             what = f"unknown base {toolchain.base!r}"
             self._add(document.place(("base",)), "base", what, hint)
+
+    def _base_locks(self, name: str) -> None:
+        found = self.project.find_all("recipes", "bases", f"{name}.lock")
+        for path in reversed(found):  # the user's own, the first, wins
+            with self._readable(path):
+                text = path.read_text(encoding="utf-8")
+                self.library.base_sets.update(parse_base_lock(text, self.project.display(path)))
+
+    @contextmanager
+    def _readable(self, path: Folder) -> Iterator[None]:
+        """Note what is wrong with a file of locks."""
+        try:
+            yield
+        except RecipeError as error:
+            self.problems.extend(error.problems)
+        except (OSError, UnicodeDecodeError) as error:
+            self._add(Place(file=self.project.display(path)), "", f"unreadable: {error}")
 
     def _patches(
         self, loaded: LoadedRecipe, path: tuple[str, ...], version: str | None, layer: Layer
@@ -309,14 +332,9 @@ class _Reader:
         folders = self.project.find_all("recipes", "locks", package)
         for folder in reversed(folders):  # the user's own, the first, wins
             for path in sorted(folder.glob("*/*.txt")):
-                try:
+                with self._readable(path):
                     content = path.read_text(encoding="utf-8")
                     lock = parse_lock(content, self.project.display(path))
-                except RecipeError as error:
-                    self.problems.extend(error.problems)
-                except (OSError, UnicodeDecodeError) as error:
-                    self._add(Place(file=self.project.display(path)), "", f"unreadable: {error}")
-                else:
                     self.library.locks[package, path.parent.name, path.stem] = lock
 
     def _crates(self, recipe: Recipe, version: str | None, layer: Layer) -> None:
@@ -328,10 +346,6 @@ class _Reader:
                 key = (recipe.package, each, source, item.lock)
                 if path is None or key in self.library.crates:
                     continue
-                try:
+                with self._readable(path):
                     text = path.read_text(encoding="utf-8")
                     self.library.crates[key] = parse_crates(text, self.project.display(path))
-                except RecipeError as error:
-                    self.problems.extend(error.problems)
-                except (OSError, UnicodeDecodeError) as error:
-                    self._add(Place(file=self.project.display(path)), "", f"unreadable: {error}")

@@ -97,6 +97,8 @@ CMakeArg = _pattern(
     "one CMake argument (begins with '-', no blanks or quotes: CMAKE_ARGS is split at blanks)",
 )
 DebianPackage = _pattern(r"[a-z0-9][a-z0-9+.-]{1,127}", "a Debian package name")
+PackagePattern = _pattern(r"[a-z0-9*][a-z0-9+.*-]{0,127}", "a name of Debian packages, with *")
+SuiteName = _pattern(r"[a-z]{2,20}", "a Debian suite")
 Sha256 = _pattern(r"[0-9a-f]{64}", "a sha256 (64 lower case hex digits)")
 Commit = _pattern(r"[0-9a-f]{40}", "a full git commit (40 lower case hex digits)")
 PythonVersion = _pattern(

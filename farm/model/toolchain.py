@@ -18,11 +18,13 @@ from farm.model.strict import (
     LibraryName,
     MajorVersion,
     PackageName,
+    PackagePattern,
     PartName,
     PythonVersion,
     Reasoned,
     Sha256,
     Strict,
+    SuiteName,
     ToolchainName,
     VersionText,
 )
@@ -182,6 +184,17 @@ class DistributionCompilers(Strict):
     """Versions of Clang."""
 
 
+class FurtherSuite(Strict):
+    """A suite that some packages come from, what is newer elsewhere notwithstanding."""
+
+    suite: SuiteName
+    """The suite (``experimental``)."""
+    packages: tuple[PackagePattern, ...] = Field(min_length=1)
+    """Names of the packages; ``*`` stands for anything."""
+    reason: str = Field(min_length=1)
+    """Why they come from there."""
+
+
 class Base(Strict):
     """A starting root file system: bootstrapped from a distribution, or an image by digest."""
 
@@ -191,10 +204,10 @@ class Base(Strict):
     """Its name; the file is called ``<base>.yaml``."""
     summary: str = ""
     """One line about it."""
-    suite: str | None = Field(default=None, pattern=r"^[a-z]{2,20}$")
+    suite: SuiteName | None = None
     """Debian suite to bootstrap (``trixie``)."""
-    snapshot: str | None = Field(default=None, pattern=r"^[0-9]{8}T[0-9]{6}Z$")
-    """Date of the distribution's snapshot archive, where one can be reached."""
+    further_suites: tuple[FurtherSuite, ...] = ()
+    """Suites that single packages come from instead."""
     image: str | None = Field(
         default=None, pattern=r"^[a-z0-9][a-z0-9._:/-]{0,200}@sha256:[0-9a-f]{64}$"
     )
@@ -217,6 +230,6 @@ class Base(Strict):
     def _one_origin(self) -> Base:
         if (self.suite is None) == (self.image is None):
             raise ValueError("a base has either a suite or an image, not both")
-        if self.snapshot and not self.suite:
-            raise ValueError("snapshot belongs to a suite")
+        if self.further_suites and not self.suite:
+            raise ValueError("further_suites belong to a suite")
         return self

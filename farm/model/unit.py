@@ -11,6 +11,7 @@ from typing import Literal
 
 from farm.errors import Place  # noqa: TC001 - likewise
 from farm.model.crates import CrateSet  # noqa: TC001 - likewise
+from farm.model.debian import RootfsBase as RootfsBase  # noqa: PLC0414, TC001 - likewise
 from farm.model.key import UnitKey as UnitKey  # noqa: PLC0414, TC001 - it belongs to the unit
 
 
@@ -114,18 +115,6 @@ class LockInputs:
     provided: tuple[str, ...]
     python: str
     glibc: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RootfsBase:
-    """A base to bootstrap.  ``packages``, and what is left out, sorted and without repeats."""
-
-    name: str
-    suite: str
-    snapshot: str | None
-    packages: tuple[str, ...]
-    components: tuple[str, ...] = ()
-    exclude_paths: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

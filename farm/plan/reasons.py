@@ -84,6 +84,9 @@ def _toolchain_reasons(toolchain: Toolchain, base: Base) -> Iterator[Reason]:
     for kind in ("packages", "run_packages"):
         for item in getattr(base, kind):
             yield _reason(f"{base.base}.{kind}", item.value, item)
+    for each in base.further_suites:
+        where, names = f"{base.base}.further_suites", f"{each.suite}: {' '.join(each.packages)}"
+        yield Reason(setting=where, value=names, reason=each.reason, verified="")
 
 
 def _target_reasons(target: Target) -> Iterator[Reason]:

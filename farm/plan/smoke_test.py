@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from farm.load.locks import smoke_test_stem
 from farm.model.unit import ImageBase, LockInputs, RootfsBase, SmokeTest
+from farm.plan.toolchains import locked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,7 +41,7 @@ def smoke_test_of(  # noqa: PLR0913 - what the unit has in common with its build
         return skip
     stem = smoke_test_stem(lock_stem)
     return SmokeTest(
-        base=_clean(base, said, scope.toolchain, scope.base),
+        base=locked(_clean(base, said, scope.toolchain, scope.base), library),
         imports=tuple(dict.fromkeys(name for each in said for name in each.imports)),
         script=_last(said, "script"),
         gpu_script=_last(said, "gpu_script"),

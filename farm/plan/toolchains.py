@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, TypeVar, cast
 
@@ -34,7 +35,8 @@ class Toolchains:
         self, name: str, extra: tuple[str, ...], left_out: tuple[str, ...] = ()
     ) -> RootfsBase | ImageBase:
         toolchain = self._library.toolchains[name]
-        return base_of(self._library.bases[toolchain.base], toolchain, extra, left_out)
+        base = base_of(self._library.bases[toolchain.base], toolchain, extra, left_out)
+        return locked(base, self._library)
 
     def _toolkit(self, name: str, parts: tuple[str, ...]) -> ToolkitPlan | None:
         return toolkit_of(self._library.toolchains[name], parts)
@@ -85,11 +87,21 @@ def base_of(
     return RootfsBase(
         name=base.base,
         suite=base.suite or "",
-        snapshot=base.snapshot,
         packages=packages,
         components=tuple(sorted(str(each) for each in toolchain.components)),
         exclude_paths=exclude_paths,
+        further_suites=tuple(
+            (each.suite, tuple(sorted(set(each.packages)))) for each in base.further_suites
+        ),
     )
+
+
+def locked(base: RootfsBase | ImageBase, library: Library) -> RootfsBase | ImageBase:
+    """The base with the packages that a lock names for it, where one does."""
+    if isinstance(base, ImageBase):
+        return base
+    found = library.base_sets.get(base.key)
+    return replace(base, locked=found[1] if found else None)
 
 
 def toolkit_parts(toolchain: Toolchain) -> frozenset[str]:

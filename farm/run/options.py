@@ -42,7 +42,8 @@ class BuildOptions:
     user's own and win over what is computed.  ``engine`` is auto, user or private.
     Without ``preflight`` the plan may hold what is known not to work.
     With ``look`` the units that were asked for end after configuring.  Sources come
-    from ``source_mirror`` before they come from the network.
+    from ``source_mirror`` before they come from the network.  With ``locked`` a base
+    has the packages that its lock names, or the build fails.
     """
 
     parallel: int = 2
@@ -52,6 +53,7 @@ class BuildOptions:
     again: Again = Again.KEEP
     fail_fast: bool = False
     offline: bool = False
+    locked: bool = False
     engine: str = "auto"
     preflight: bool = True
     look: Look | None = None

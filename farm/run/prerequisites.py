@@ -11,7 +11,7 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from farm.errors import FarmError
+from farm.errors import BaseError, FarmError
 from farm.model.unit import ImageBase
 from farm.render.manifest import BaseReference
 from farm.run.fetching import cargo_of
@@ -116,6 +116,12 @@ class Prerequisites:
             BaseError: it could not be bootstrapped or loaded.
         """
         if isinstance(root, ImageBase):
+            if self._options.offline and root.packages:
+                raise BaseError(
+                    f"packages are added to the base {root.name} over the network, and --offline "
+                    "forbids that",
+                    hint="build without --offline, or on a base that farm bootstraps",
+                )
             digest = root.image.partition("@")[2]
             reference = BaseReference(image=root.image, digest=digest)
             return Base(reference=reference, about={"image": root.image})
@@ -131,6 +137,7 @@ class Prerequisites:
             about: dict[str, object] = {
                 "tag": image.tag,
                 "digest": image.digest,
+                "origin": image.origin,
                 "packages": packages,
             }
             return Base(reference=reference, about=about)
@@ -138,11 +145,13 @@ class Prerequisites:
         return await self.tasks.shared(("base", root), load)
 
     async def _image(self, root: RootfsBase, priority: float) -> BaseImage:
-        from farm.debian import bases
+        from farm.source.debs import base_image
+        from farm.source.fetch import Fetcher
 
-        spec = bases.spec_of(root)
+        fetcher = Fetcher(store=self.store, sink=self._sink, cancel=self._cancel)
+        offline, locked = self._options.offline, self._options.locked
         return await self.tasks.run(
-            lambda: bases.ensure(spec, self.cache, self._sink, cancel=self._cancel),
+            lambda: base_image(root, fetcher, self.cache, offline=offline, locked=locked),
             {Resource.NETWORK: 1, Resource.DISK: 1},
             priority=priority,
         )
@@ -153,7 +162,9 @@ class Prerequisites:
         from farm.engine.connect import VARIABLE, choose, preference
 
         wanted = preference({VARIABLE: self._options.engine})
-        return choose(wanted, self.cache, self._sink, cancel=self._cancel)
+        return choose(
+            wanted, self.cache, self._sink, cancel=self._cancel, offline=self._options.offline
+        )
 
     async def _bring(
         self, key: Hashable, group: tuple[Want, ...], priority: float

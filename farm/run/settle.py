@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import farm
-from farm.debian.bases import resolved, spec_of
+from farm.debian.bases import known
 from farm.model.unit import ImageBase
 from farm.render.context import Wheel, context_entries
 from farm.render.dockerfile import base_reference, render
@@ -73,8 +73,8 @@ def known_base(base: RootfsBase | ImageBase, cache: Path) -> BaseReference | Non
     """What a unit starts from, or None as long as nobody knows what is in it."""
     if isinstance(base, ImageBase):
         return BaseReference(image=base.image, digest=base.image.partition("@")[2])
-    image = resolved(spec_of(base), cache)
-    return BaseReference(image=image.tag, digest=image.digest) if image else None
+    found = known(base, cache)
+    return BaseReference(image=found.tag, digest=found.digest) if found else None
 
 
 def wheels_of(results: Iterable[Result]) -> tuple[Wheel, ...]:

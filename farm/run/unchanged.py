@@ -128,7 +128,7 @@ def _inputs(project: Project, cache: Path) -> Iterator[Path]:
         for name in _FOLDERS:
             yield from _files(root / name)
     yield from _files(Path(farm.__file__).parent)
-    yield from sorted(cache.glob("bases/*/base.json"))
+    yield from sorted(cache.glob("bases/*.json"))
 
 
 def _files(folder: Path) -> Iterator[Path]:

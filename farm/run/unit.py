@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from farm.errors import CancelledError, FarmError, LockError, SmokeTestError
+from farm.errors import BaseError, CancelledError, FarmError, LockError, SmokeTestError
 from farm.events import Notice, Outcome, UnitStarted
 from farm.plan.resolve import lock_problem
 from farm.run.acceptance import accept, put_aside, still_accepted
@@ -60,6 +60,10 @@ class Ended:
     details: tuple[str, ...] = ()
 
 
+class _MovedError(BaseError):
+    """A base has other packages than those that the unit was identified with."""
+
+
 class UnitBuild:
     """One unit on its way; ``needed`` are the results of the units that it needs."""
 
@@ -88,7 +92,12 @@ class UnitBuild:
             FarmError: why it has none.
         """
         self._tell_begin()
-        identified = await self._identify()
+        try:
+            return await self._run(await self._identify())
+        except _MovedError:  # what its base is made of instead is known now
+            return await self._run(await self._identify())
+
+    async def _run(self, identified: Identified) -> Ended:
         key, results = self.unit.key, self.context.results
         waiting = Notice(text="another farm builds it: waiting for its end", unit=self.unit.label)
         async with self.context.tasks.holding(
@@ -149,6 +158,8 @@ class UnitBuild:
         staged = await prerequisites.inputs(self.unit, self.priority)
         await self._task(lambda: require_lockstep(self.unit, staged))
         base = await prerequisites.base(self.unit.base, self.priority)
+        if base.reference != identified.manifest.base:
+            raise _MovedError(f"the base {base.reference.image} changed while it was used")
         number = self._number(done)
         with network_secrets(self.unit) as secrets:
             work = Work(

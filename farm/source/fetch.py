@@ -47,6 +47,10 @@ _TRANSIENT = (
 )
 
 
+class GoneError(FetchError):
+    """A server answers that it has not, or no longer, what was asked for."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Download:
     """One file to bring: ``size`` in bytes where it is declared, ``task`` for display."""
@@ -259,6 +263,7 @@ class _Transfer:
                     timeout=_TIMEOUT_S,
                     verify=verify_argument(settings),
                     auth=settings.auth_for(self._download.url),
+                    proxies=dict(settings.proxies),
                 )
                 with answer:
                     self._receive(answer)
@@ -278,6 +283,8 @@ class _Transfer:
             return
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.TOO_MANY_REQUESTS:
             raise _TransientError(f"the server says {status} {answer.reason}")
+        if status in {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}:
+            raise self._failure(f"the server says {status} {answer.reason}", kind=GoneError)
         if status not in {HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT}:
             raise self._failure(f"the server says {status} {answer.reason}")
         if self._done and not self._continues(answer):
@@ -324,9 +331,11 @@ class _Transfer:
                 hint="the file was changed where it lies, or the pinned hash is wrong",
             )
 
-    def _failure(self, reason: str, *, hint: str = _HINT) -> FetchError:
+    def _failure(
+        self, reason: str, *, hint: str = _HINT, kind: type[FetchError] = FetchError
+    ) -> FetchError:
         kept = f"; {self._done:,} bytes are kept for the next try" if self._done else ""
-        return FetchError(
+        return kind(
             f"{self._download.task}: cannot fetch {redact(self._download.url)}: {reason}{kept}",
             hint=hint,
         )

@@ -14,7 +14,6 @@ Any number of threads and processes may use one store at the same time.
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import hashlib
 import json
@@ -27,7 +26,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Self
 
 from farm.errors import IntegrityError
-from farm.host.files import sha256_of, storage_errors, write_whole
+from farm.host.files import link, sha256_of, storage_errors, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -42,7 +41,6 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _TAG = """Signature: 8a477f597d28d172789f06886806bc55
 # This folder is a cache of farm (https://bford.info/cachedir/).
 """
-_LINK_ERRNOS = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.EACCES}
 
 
 def check_sha256(text: str) -> str:
@@ -241,7 +239,7 @@ class Store:
             dest.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(prefix=".link-", dir=dest.parent) as folder:
                 temporary = Path(folder) / "file"
-                _link_or_copy(source, temporary)
+                link(source, temporary)
                 temporary.replace(dest)
 
     @contextlib.contextmanager
@@ -294,16 +292,6 @@ def _sync(path: Path, fd: int | None) -> None:
 def _seal(path: Path) -> None:
     path.chmod(0o444)
     os.utime(path, (STORED_TIME_S, STORED_TIME_S))
-
-
-def _link_or_copy(source: Path, dest: Path) -> None:
-    try:
-        os.link(source, dest)
-    except OSError as error:
-        if error.errno not in _LINK_ERRNOS:
-            raise
-        shutil.copyfile(source, dest)
-        _seal(dest)
 
 
 def _remove_unlocked(path: Path) -> None:

@@ -100,16 +100,7 @@ def _mirror() -> Iterator[Check]:
         yield problem(name, error.message, error.hint, error.code)
         return
     release = f"{mirror.rstrip('/')}/dists/{toolbox.SUITE}/InRelease"
-    yield from _asked(name, release, redact(mirror), proxies=apt_proxies())
-
-
-def apt_proxies() -> dict[str, str]:
-    """The proxies that apt's own configuration names, by scheme."""
-    if shutil.which("apt-config") is None:
-        return {}
-    text = "\n".join(archive.network_settings(host_files=True))
-    found = re.findall(r'^Acquire::(https?)::Proxy "([^"]+)";', text, flags=re.MULTILINE)
-    return {scheme: proxy for scheme, proxy in found if proxy != "DIRECT"}
+    yield from _asked(name, release, redact(mirror), proxies=archive.proxies())
 
 
 def _asked(

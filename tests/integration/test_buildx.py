@@ -35,6 +35,8 @@ from farm.errors import (
     StorageError,
 )
 from farm.events import Event, StepFinished, StepOutput, StepProgress
+from farm.model.unit import RootfsBase
+from tests.support.farming import base_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,8 +81,7 @@ def own_cache(farm_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 @pytest.fixture(scope="module")
 def image(farm_cache: Path) -> bases.BaseImage:
-    spec = bases.RootfsSpec(suite="trixie", packages=("patch", "python3"))
-    return bases.bootstrap(spec, farm_cache, toolbox.prepare(farm_cache, ignore), ignore)
+    return base_at(farm_cache, RootfsBase(name="b", suite="trixie", packages=("patch", "python3")))
 
 
 @dataclass

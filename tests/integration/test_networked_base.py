@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import pytest
 
-from farm.debian import archive, bases
+from farm.debian import archive
 from farm.engine import images
 from farm.engine.docker import DockerEngine
 from farm.events import StepOutput
@@ -29,6 +29,7 @@ from farm.run.options import BuildOptions
 from farm.run.prerequisites import bring_inputs
 from farm.run.secrets import network_secrets
 from farm.run.settle import identify, template_folders
+from tests.support.farming import base_at
 
 if TYPE_CHECKING:
     from farm.engine.endpoint import Endpoint
@@ -54,7 +55,7 @@ def image(private_engine: Endpoint, farm_cache: Path, tmp_path: Path) -> str:
     """
     unit = planned()
     assert isinstance(unit.base, RootfsBase)
-    base = bases.ensure(bases.spec_of(unit.base), farm_cache, lambda _: None)
+    base = base_at(farm_cache, unit.base)
     images.load(base, private_engine)
     folder = tmp_path / "image"
     folder.mkdir()

@@ -21,23 +21,28 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from farm.debian import archive, bases, toolbox
-from farm.debian.bases import BaseImage, RootfsSpec
 from farm.engine import images, namespaces, private
 from farm.engine.docker import DockerEngine
 from farm.engine.engine import Container
 from farm.engine.place import place_of
 from farm.errors import BaseError, CancelledError, EngineError, FetchError, StorageError
-from farm.events import Event, Notice
+from farm.events import Event, Notice, TaskProgress
 from farm.host import process
+from farm.model.unit import RootfsBase
+from farm.source.debs import base_image
+from farm.source.fetch import Fetcher
+from farm.store.blobs import Store
+from tests.support.farming import base_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from farm.debian.bases import BaseImage
     from farm.debian.toolbox import Toolbox
     from farm.engine.endpoint import Endpoint
 
 pytestmark = pytest.mark.engine
-SPEC = RootfsSpec(suite="trixie", packages=("gcc", "libc6-dev"))
+BASE = RootfsBase(name="b", suite="trixie", packages=("gcc", "libc6-dev"))
 
 
 def quiet(event: Event, /) -> None:
@@ -83,8 +88,13 @@ def tools(farm_cache: Path) -> Toolbox:
 
 
 @pytest.fixture(scope="module")
-def base(farm_cache: Path, tools: Toolbox) -> BaseImage:
-    return bases.bootstrap(SPEC, farm_cache, tools, quiet)
+def base(farm_cache: Path) -> BaseImage:
+    return base_at(farm_cache, BASE)
+
+
+def made_at(cache: Path, base: RootfsBase = BASE) -> BaseImage | None:
+    resolved = bases.known(base, cache)
+    return bases.made(resolved, cache) if resolved else None
 
 
 def share(tools: Toolbox, cache: Path) -> Path:
@@ -452,13 +462,13 @@ def test_a_full_disk_is_said_and_room_makes_it_work_again(
 def test_bootstrapping_on_a_full_disk_leaves_nothing_whole(
     tools: Toolbox, small_disk: Path
 ) -> None:
-    cache = small_disk / "cache"
+    cache = share(tools, small_disk / "cache")
     with (small_disk / "filler").open("wb") as file:
         free = shutil.disk_usage(small_disk).free
         os.posix_fallocate(file.fileno(), 0, free - 150 * 1024**2)
     with pytest.raises(StorageError, match="no space left"):
-        bases.bootstrap(SPEC, cache, tools, quiet)
-    assert bases.resolved(SPEC, cache) is None
+        base_at(cache, BASE)
+    assert made_at(cache) is None
 
 
 def test_unpacking_the_toolbox_on_a_full_disk_leaves_nothing_whole(
@@ -477,28 +487,29 @@ def test_a_base_is_the_same_bytes_every_time_whatever_the_umask(
 ) -> None:
     umask = os.umask(0o077)
     try:
-        again = bases.bootstrap(SPEC, tmp_path, tools, quiet)
+        again = base_at(share(tools, tmp_path), BASE)
     finally:
         os.umask(umask)
-    assert again.digest == base.digest
+    assert (again.image_id, again.tag) == (base.image_id, base.tag)
     assert again.archive.read_bytes() == base.archive.read_bytes()
     leftovers = {path.suffix for path in (tmp_path / "bases").iterdir()}
-    assert leftovers <= {"", ".lock"}
+    assert leftovers <= {"", ".lock", ".json"}
 
 
-def test_a_package_that_does_not_exist_is_named(tools: Toolbox, tmp_path: Path) -> None:
-    spec = RootfsSpec(suite="trixie", packages=("gcc", "no-such-package-here"))
-    with pytest.raises(BaseError, match="no-such-package-here"):
-        bases.bootstrap(spec, tmp_path, tools, quiet)
-    assert bases.resolved(spec, tmp_path) is None
+def test_a_package_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    base = RootfsBase(name="b", suite="trixie", packages=("gcc", "no-such-package-here"))
+    with pytest.raises(BaseError, match="lacks what is needed") as caught:
+        base_at(tmp_path, base)
+    assert any("no-such-package-here" in line for line in caught.value.details)
+    assert made_at(tmp_path, base) is None
 
 
 def test_a_mirror_that_cannot_be_reached_is_named(
-    tools: Toolbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(archive.MIRROR_VARIABLE, "http://127.0.0.1:9/debian")
-    with pytest.raises(BaseError, match=r"127\.0\.0\.1:9"):
-        bases.bootstrap(SPEC, tmp_path, tools, quiet)
+    with pytest.raises(FetchError, match=r"127\.0\.0\.1:9"):
+        base_at(tmp_path, BASE)
     with pytest.raises(FetchError, match=r"127\.0\.0\.1:9") as caught:
         toolbox.prepare(tmp_path, quiet)
     assert archive.MIRROR_VARIABLE in caught.value.hint
@@ -510,30 +521,30 @@ def test_a_cancelled_bootstrap_ends_at_once_and_leaves_nothing(
     cancel = threading.Event()
 
     def cancel_in_the_midst(event: Event, /) -> None:
-        if getattr(event, "done", 0) >= 3:
+        if isinstance(event, TaskProgress) and event.task.startswith("bootstrap"):
             cancel.set()
 
+    fetcher = Fetcher(store=Store(tmp_path / "store"), sink=cancel_in_the_midst, cancel=cancel)
     with pytest.raises(CancelledError):
-        bases.bootstrap(SPEC, tmp_path, tools, cancel_in_the_midst, cancel=cancel)
+        base_image(BASE, fetcher, share(tools, tmp_path))
     assert until(lambda: not processes_with(str(tmp_path)), 5)
-    assert bases.resolved(SPEC, tmp_path) is None
+    assert made_at(tmp_path) is None
 
 
 def test_a_killed_bootstrap_leaves_no_process_and_the_next_one_succeeds(
     tools: Toolbox, tmp_path: Path
 ) -> None:
-    spec = RootfsSpec(suite="trixie", packages=())
+    base = RootfsBase(name="b", suite="trixie", packages=())
     code = (
-        "import sys; from pathlib import Path; from farm.debian import bases, toolbox; "
-        "tools = toolbox.Toolbox(root=Path(sys.argv[2]), key='k'); "
-        "spec = bases.RootfsSpec(suite='trixie', packages=()); "
-        "bases.bootstrap(spec, Path(sys.argv[1]), tools, lambda e: None)"
+        "import sys; from pathlib import Path; from farm.model.unit import RootfsBase; "
+        "from tests.support.farming import base_at; "
+        "base_at(Path(sys.argv[1]), RootfsBase(name='b', suite='trixie', packages=()))"
     )
-    command = [sys.executable, "-c", code, str(tmp_path), str(tools.root)]
+    command = [sys.executable, "-c", code, str(share(tools, tmp_path))]
     with subprocess.Popen(command) as farm:
-        part = tmp_path / "bases" / f"{spec.key}.part"
-        assert until(lambda: part.is_dir() and list(part.glob("mmdebstrap.*/usr/bin")))
+        folder = tmp_path / "bases"
+        assert until(lambda: list(folder.glob("*.part/mmdebstrap.*/usr/bin")))
         farm.kill()
     assert until(lambda: not processes_with(str(tmp_path)), 5)
-    assert bases.resolved(spec, tmp_path) is None
-    assert bases.bootstrap(spec, tmp_path, tools, quiet).size_bytes > 0
+    assert made_at(tmp_path, base) is None
+    assert base_at(tmp_path, base).size_bytes > 0

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from farm.debian import bases, toolbox
 from farm.engine import daemon_api, private
 from farm.engine.connect import choose
 from farm.engine.place import place_of
@@ -30,6 +29,7 @@ from farm.plan.select import parse_selector
 from farm.run.options import BuildOptions
 from farm.run.prerequisites import bring_inputs
 from tests.support.docker_trees import GENERATIONS, NEW, OLD, STABLE, Generation
+from tests.support.farming import base_at
 from tests.support.user_docker import (
     BRIDGE_ADDRESS,
     IMAGE,
@@ -84,11 +84,10 @@ def supply(root: Path, selector: str, cache: Path) -> None:
     """Bring what a build needs: the user's machine here is connected to nothing."""
     parsed = parse_selector(selector)
     plan = make_plan(gather(find_project(root=root), [parsed.package]), [parsed], Choice())
-    tools = toolbox.prepare(cache, quiet)
     for unit in plan.units:
         bring_inputs(unit, cache, BuildOptions(), quiet)
         assert isinstance(unit.base, RootfsBase)
-        bases.bootstrap(bases.spec_of(unit.base), cache, tools, quiet)
+        base_at(cache, unit.base)
 
 
 def farm(

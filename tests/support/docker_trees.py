@@ -113,13 +113,9 @@ def _unpack(generation: Generation, root: Path, sink: Sink) -> None:
     tree = work / "tree"
     if tree.exists():
         shutil.rmtree(tree)
-    fetcher = apt.Apt(work, suite=generation.suite)
-    fetcher.prepare()
-    fetcher.update()
-    _, total = fetcher.closure(generation.packages)
+    fetcher = apt.Apt(work, sources=archive.sources_of(generation.suite))
     task = f"fetch Docker {generation.name} of Debian {generation.suite}"
-    fetcher.download(generation.packages, total, sink, task=task)
-    archives = fetcher.archives()
+    archives = fetcher.fetch(generation.packages, sink, task=task)
     apt.unpack(archives, tree, sink, task=f"unpack Docker {generation.name}")
     _merge_usr(tree)
     for name in ("dev", "proc", "sys", "run", "tmp", "mnt", "etc/docker", DATA_ROOT[1:]):

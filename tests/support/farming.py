@@ -19,12 +19,17 @@ from typing import TYPE_CHECKING, Any, Self
 from farm.debian import toolbox
 from farm.engine import private
 from farm.engine.place import place_of
+from farm.source.debs import base_image
+from farm.source.fetch import Fetcher
+from farm.store.blobs import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from farm.debian.bases import BaseImage
     from farm.engine.endpoint import Endpoint
     from farm.events import Event
+    from farm.model.unit import RootfsBase
 
 FARM = Path(sys.executable).with_name("farm")
 PROJECTS = Path(__file__).parents[1] / "projects"
@@ -243,6 +248,11 @@ class Running:
 
     def _read_complaints(self) -> None:
         self.complaints.extend(self.process.stderr or ())
+
+
+def base_at(cache: Path, base: RootfsBase, **options: bool) -> BaseImage:
+    """A base in a cache folder, made if it is not there."""
+    return base_image(base, Fetcher(store=Store(cache / "store"), sink=quiet), cache, **options)
 
 
 def borrow_cache(lender: Path, folder: Path) -> Path:

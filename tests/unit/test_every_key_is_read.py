@@ -93,6 +93,14 @@ variants:
     python_limits: {{newest: "3.9", reason: r, source: s}}
 """
 FILES = {
+    "recipes/bases/floor.yaml": """
+base: floor
+suite: sid
+packages: [python3, python3-venv]
+python: "3.13"
+glibc: "2.41"
+further_suites: [{suite: experimental, packages: [hipcc*], reason: r}]
+""",
     "recipes/demo.yaml": RECIPE,
     "recipes/other.yaml": (
         "package: other\nversions: {1.0.0: {source: {tree: demo}}}\n"

@@ -101,14 +101,15 @@ def _bring_base(unit: Unit, folder: Path, place: Workplace) -> str:
     Raises:
         StorageError: there is no room for it.
     """
-    from farm.debian.bases import resolved, spec_of
+    from farm.debian.bases import known, made
     from farm.host.files import storage_errors
     from farm.model.unit import ImageBase
     from farm.run.layout import link
 
     if isinstance(unit.base, ImageBase):
         return ""
-    image = resolved(spec_of(unit.base), place.cache)
+    resolved = known(unit.base, place.cache)
+    image = made(resolved, place.cache) if resolved else None
     if image is None:
         return f"its base is not made yet: 'farm build {unit.label}' makes it, then render it anew"
     with storage_errors(folder):

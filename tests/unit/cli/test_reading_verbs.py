@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from farm import api
-from farm.debian.bases import spec_of
+from farm.debian import bases
 from farm.errors import ExitCode
+from farm.load.baselocks import format_base_lock
 from farm.load.folders import cache_folder
 from farm.load.library import gather
 from farm.load.project import find_project
@@ -23,6 +24,7 @@ from farm.run.runs import RunSummary, new_run, write_summary
 from farm.run.settle import expectation
 from farm.store.record import Record, WheelFile, write_record
 from farm.store.results import result_folder
+from tests.support.debian import debs
 from tests.support.projects import DEMO, PATCH, SHA, project_at
 from tests.support.projects import planned as plan_of
 
@@ -271,20 +273,22 @@ def test_render_writes_all_that_a_plain_build_needs(farm: Farm, project: Path) -
 
 @pytest.fixture
 def bootstrapped(world: Path) -> str:
-    """A demo on a base that was bootstrapped; the base's tag."""
-    made = project_at(world, {"recipes/demo.yaml": DEMO})
+    """A demo on a base that is locked and was bootstrapped; the base's tag."""
+    (unit,) = plan_of(project_at(world, {"recipes/demo.yaml": DEMO})).units
+    assert isinstance(unit.base, RootfsBase)
+    lock = format_base_lock({unit.base.key: ("x", debs("gcc"))})
+    files = {"recipes/demo.yaml": DEMO, "recipes/bases/floor.lock": lock}
+    made = project_at(world, files)
     (unit,) = plan_of(made).units
     assert isinstance(unit.base, RootfsBase)
-    spec = spec_of(unit.base)
-    folder = cache_folder() / "bases" / spec.key
+    resolved = bases.known(unit.base, cache_folder())
+    assert resolved is not None
+    folder = cache_folder() / "bases" / resolved.digest[:24]
     folder.mkdir(parents=True)
     (folder / "image.tar").write_bytes(b"an image")
-    tag = "farm-base:trixie-0123"
-    (folder / "base.json").write_text(json.dumps({
-        "key": spec.key, "suite": "trixie", "snapshot": None, "origin": "mirror", "digest": "d",
-        "image_id": "i", "manifest_digest": "m", "tag": tag, "packages": [], "size_bytes": 8,
-    }))  # fmt: skip
-    return tag
+    facts = {"image_id": "i", "manifest_digest": "m", "size_bytes": 8}
+    (folder / "base.json").write_text(json.dumps(facts))
+    return resolved.tag
 
 
 def test_render_brings_the_base_that_no_registry_has(

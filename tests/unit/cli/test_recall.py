@@ -207,8 +207,8 @@ def test_arguments_variables_and_bases_are_part_of_the_question(
 ) -> None:
     found = [asked(project, tmp_path), asked(project, tmp_path, [*ARGUMENTS, "-v", "cpu"])]
     found.append(asked(project, tmp_path / "elsewhere"))
-    (tmp_path / "bases/one").mkdir(parents=True)
-    (tmp_path / "bases/one/base.json").write_text("{}")
+    (tmp_path / "bases").mkdir()
+    (tmp_path / "bases/one.json").write_text("{}")
     found.append(asked(project, tmp_path))
     for name in ("FARM_MEMORY", "MAX_JOBS"):
         monkeypatch.setenv(name, "1")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from farm.debian import archive
 from farm.debian.archive import AptSource, choose_mirror, configured_sources, parse_deb822
 from farm.errors import EngineError
+from tests.support.debian import DATE, deb
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -127,11 +129,60 @@ def test_the_variable_wins_and_must_be_a_uri(monkeypatch: pytest.MonkeyPatch) ->
             archive.mirror()
 
 
-def test_passwords_of_uris_are_not_shown() -> None:
-    text = "E: cannot fetch https://user:pass%40@mirror.example/debian and http://plain.example/"
-    assert archive.shown(text) == (
-        "E: cannot fetch https://mirror.example/debian and http://plain.example/"
+def test_the_security_archive_is_what_apt_has_or_lies_beside_the_mirror(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for uri, beside in (
+        ("https://m.example/debian", "https://m.example/debian-security"),
+        ("https://m.example/debian/", "https://m.example/debian-security"),
+        ("https://debian.example/x/debian/2026", "https://debian.example/x/debian-security/2026"),
+        ("https://m.example/mirror", "https://m.example/mirror-security"),
+    ):
+        monkeypatch.setenv(archive.MIRROR_VARIABLE, uri)
+        assert archive.archives() == {"debian": uri.rstrip("/"), "debian-security": beside}
+    monkeypatch.delenv(archive.MIRROR_VARIABLE)
+    configured = tuple(parse_deb822(DEB822.replace("debian-security", "s/debian-s")))
+    monkeypatch.setattr(archive, "configured_sources", lambda *_: configured)
+    assert archive.archives()["debian-security"] == "http://mirror.example/s/debian-s"
+
+
+def test_a_released_suite_comes_with_its_corrections(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(archive.MIRROR_VARIABLE, "https://m.example/debian")
+    found = archive.sources_of("trixie", ("contrib",))
+    assert [(s.archive, s.suite, s.optional) for s in found] == [
+        ("debian", "trixie", False),
+        ("debian", "trixie-updates", True),
+        ("debian-security", "trixie-security", True),
+    ]
+    assert all(source.components == ("main", "contrib") for source in found)
+    found = archive.sources_of("sid", (), ("experimental",))
+    assert [source.suite for source in found] == ["sid", "experimental"]
+
+
+def test_a_package_is_had_from_the_mirror_then_from_the_snapshot_archive(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(archive.MIRROR_VARIABLE, "https://m.example/debian")
+    monkeypatch.setenv(archive.SNAPSHOT_VARIABLE, "https://s.example/@PATH@/@SNAPSHOTID@/")
+    fixed = replace(deb("x"), path="debian-security/pool/x_1+b~1.deb")
+    assert archive.urls_of(fixed, DATE, archive.snapshots()) == (
+        "https://m.example/debian-security/pool/x_1%2Bb~1.deb",
+        f"https://s.example/debian-security/{DATE}/pool/x_1%2Bb~1.deb",
     )
+    assert len(archive.urls_of(fixed, DATE, "")) == 1
+
+
+def test_a_newer_apt_knows_the_snapshot_archive(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv(archive.SNAPSHOT_VARIABLE, raising=False)
+    key = "Acquire::Snapshots::URI::Host::"
+    lines = (
+        f'{key}x.ubuntu.example "https://u/@PATH@/";\n{key}x.debian.example "https://s/@PATH@/";'
+    )
+    (tmp_path / "dump").write_text(lines)
+    assert archive.snapshots(("cat", str(tmp_path / "dump"), "-")) == "https://s/@PATH@/"
+    assert archive.snapshots(("farm-no-such-program",)) == ""
 
 
 def test_everything_that_is_missing_is_named_at_once() -> None:

@@ -13,11 +13,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+TAG = "farm-base:trixie-0123456789ab"
+
+
 def _archive(folder: Path, content: bytes) -> tuple[Path, oci.ImageIds]:
     folder.mkdir()
     (folder / "layer.tar").write_bytes(content)
     archive = folder / "image.tar"
-    ids = oci.write_archive(folder / "layer.tar", archive, name="farm-base:trixie", comment="c")
+    ids = oci.write_archive(folder / "layer.tar", archive, tag=TAG, comment="c")
     return archive, ids
 
 
@@ -49,7 +52,7 @@ def test_every_blob_is_what_its_name_says_and_every_reference_resolves(tmp_path:
     classic = json.loads(members["manifest.json"])[0]
     assert classic["Config"] in blobs
     assert classic["Layers"] == [_blob(ids.layer)]
-    assert classic["RepoTags"] == [ids.tag]
+    assert classic["RepoTags"] == [TAG]
 
 
 def _blob(digest: str) -> str:
@@ -64,13 +67,7 @@ def test_the_same_layer_gives_the_same_bytes_and_holds_no_time(tmp_path: Path) -
     assert b'"created"' not in first.read_bytes()
 
 
-def test_the_tag_and_the_ids_follow_from_the_layer(tmp_path: Path) -> None:
+def test_the_ids_follow_from_the_layer(tmp_path: Path) -> None:
     _, one = _archive(tmp_path / "a", b"one")
     _, two = _archive(tmp_path / "b", b"two")
-    assert one.tag == "farm-base:trixie-" + hashlib.sha256(b"one").hexdigest()[:12]
-    assert not {one.tag, one.layer, one.config, one.manifest} & {
-        two.tag,
-        two.layer,
-        two.config,
-        two.manifest,
-    }
+    assert not {one.layer, one.config, one.manifest} & {two.layer, two.config, two.manifest}

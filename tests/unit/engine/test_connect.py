@@ -278,7 +278,8 @@ def test_a_cancel_reaches_the_making_of_farms_own_buildx(
     docker.answer(INFO)  # which has no plugin
     cancel = threading.Event()
 
-    def prepare(*_: object, cancel: threading.Event) -> None:
+    def prepare(*_: object, cancel: threading.Event, offline: bool) -> None:
+        assert not offline
         cancel.set()
         raise CancelledError("cancelled")
 

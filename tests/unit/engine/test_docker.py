@@ -160,9 +160,6 @@ def test_an_engine_that_hangs_is_given_up(tmp_path: Path) -> None:
 
 def base(folder: Path) -> BaseImage:
     return BaseImage(
-        key="k",
-        suite="trixie",
-        snapshot=None,
         origin="mirror",
         digest="sha256:0",
         image_id="sha256:1",

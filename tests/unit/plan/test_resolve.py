@@ -232,7 +232,6 @@ def test_the_base_has_each_package_once_and_in_order(tmp_path: Path) -> None:
     assert unit.base == RootfsBase(
         name="floor",
         suite="trixie",
-        snapshot=None,
         packages=("cmake", "g++-14", "gcc-14", "python3", "python3-venv", "zlib1g-dev"),
     )
     image = demo_unit(tmp_path, DEMO.replace("plain", "fromimage")).base

@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farm.debian.bases import spec_of
 from farm.load.locks import format_lock, inputs_digest
 from farm.load.project import find_project, shipped_root
 from farm.model.unit import Lock, Pin, RootfsBase
@@ -127,7 +126,7 @@ def test_the_packages_of_a_base_count_by_the_content_that_its_tag_names(tmp_path
     other = {"recipes/demo.yaml": RECIPE.replace("[cmake]", "[cmake, ninja-build]")}
     bases = [unit_at(tmp_path / "a").base, unit_at(tmp_path / "b", other).base]
     assert all(isinstance(base, RootfsBase) for base in bases)
-    assert len({spec_of(base) for base in bases if isinstance(base, RootfsBase)}) == 2
+    assert len({base.key for base in bases if isinstance(base, RootfsBase)}) == 2
 
 
 def test_the_order_of_keys_in_a_file_is_no_change(tmp_path: Path) -> None:

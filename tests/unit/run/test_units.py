@@ -16,16 +16,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from farm.debian import bases
 from farm.errors import ExitCode
 from farm.events import Event, Outcome, RunFinished, UnitFinished, UnitStarted
 from farm.load.locks import inputs_digest
-from farm.model.unit import Lock
+from farm.model.unit import Lock, RootfsBase
 from farm.run.options import Again, BuildOptions, Workplace
 from farm.run.runs import list_runs, read_summary
 from farm.run.session import Outcomes, build
 from farm.run.settle import settle
 from farm.run.units import longest_paths
+from farm.source import debs
+from farm.source.fetch import GoneError
 from farm.store.results import find_result
+from tests.support import debian
 from tests.support.fake_engine import COMPILE, TRIAL, Ends, FakeEngine
 from tests.support.projects import planned, project_at
 
@@ -33,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from farm.load.project import Project
+    from farm.model.debian import ResolvedBase
     from farm.model.unit import Unit
     from farm.plan.plan import Plan
     from farm.run.settle import Settled
@@ -44,7 +49,7 @@ versions:
   1.0.0: {{source: {{tree: demo}}}}
 variants:
   cpu:
-    toolchain: fromimage
+    toolchain: {toolchain}
     smoke_test: {{imports: [{name}]}}
     env: {{SAID: "{said}"}}
     needs: [{needs}]
@@ -74,6 +79,7 @@ class Farm:
     needs: Needs
     engine: FakeEngine = field(default_factory=FakeEngine)
     said: str = "a"
+    toolchain: str = "fromimage"
     cache: Path | None = None
     events: list[Event] = field(default_factory=list)
 
@@ -86,7 +92,10 @@ class Farm:
     def project(self) -> Project:
         recipes = {
             f"recipes/{name}.yaml": RECIPE.format(
-                name=name, said=self.said, needs=", ".join(NEED.format(name=n) for n in needs)
+                name=name,
+                said=self.said,
+                toolchain=self.toolchain,
+                needs=", ".join(NEED.format(name=n) for n in needs),
             )
             for name, needs in self.needs.items()
         }
@@ -218,7 +227,8 @@ def test_an_intact_result_stands_offline_beside_a_unit_that_cannot_be_built(farm
     calls = len(farm.engine.calls)
     farm.build(offline=True)
     assert farm.outcomes() == {"low": Outcome.UNCHANGED, "new": Outcome.FAILED}
-    assert {call.unit for call in farm.engine.calls[calls:]} == {label("new")}
+    assert {call.unit for call in farm.engine.calls[calls:]} <= {label("new")}
+    assert "--offline forbids" in farm.ended("new").message
 
 
 @pytest.mark.parametrize("step", [COMPILE, TRIAL])
@@ -477,3 +487,45 @@ def test_killed_at_any_rename_the_next_run_finds_whole_results_or_none(
     farm.build()
     farm.build()
     assert set(farm.outcomes().values()) == {Outcome.UNCHANGED}
+
+
+def test_a_base_whose_locked_packages_are_gone_is_drifted_to_and_the_unit_named_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fetch(resolved: ResolvedBase, *_: object, **__: object) -> dict[str, Path]:
+        if resolved.origin == "lock":
+            raise GoneError("gone")
+        return {}
+
+    def make(resolved: ResolvedBase, _: object, cache: Path, *__: object, **___: object) -> object:
+        folder = cache / "bases" / resolved.digest[:24]
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "image.tar").write_bytes(b"x")
+        facts = {"image_id": "i", "manifest_digest": "m", "size_bytes": 1}
+        (folder / "base.json").write_text(json.dumps(facts))
+        return bases.made(resolved, cache)
+
+    monkeypatch.setattr(debs, "fetch_debs", fetch)
+    monkeypatch.setattr(bases, "make", make)
+    monkeypatch.setattr(bases, "current", lambda *_: debian.debs("now"))
+    farm = Farm(root=tmp_path, needs={"low": []}, toolchain="plain")
+    plan = farm.plan()
+    plan = replace(plan, units=tuple(map(with_locked_base, plan.units)))
+    monkeypatch.setattr(farm, "plan", lambda: plan)
+    assert farm.build(locked=True).exit_code == ExitCode.LOCK
+    assert farm.build().exit_code == 0
+    (result,) = (each.result for each in settle(plan, farm.place).values())
+    assert result is not None
+    assert result.record.base["origin"] == "drift"
+    assert farm.build().stood
+
+
+def with_locked_base(unit: Unit) -> Unit:
+    """A unit whose bases are locked to packages that were."""
+    assert isinstance(unit.base, RootfsBase)
+    test = unit.smoke_test
+    assert test is not None
+    assert isinstance(test.base, RootfsBase)
+    was = debian.debs("was")
+    test = replace(test, base=replace(test.base, locked=was))
+    return replace(unit, base=replace(unit.base, locked=was), smoke_test=test)

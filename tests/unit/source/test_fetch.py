@@ -17,7 +17,7 @@ import pytest
 from farm.errors import CancelledError, FetchError, IntegrityError, StorageError
 from farm.events import Event, TaskProgress
 from farm.host.network import NetworkSettings
-from farm.source.fetch import Download, Fetcher
+from farm.source.fetch import Download, Fetcher, GoneError
 from farm.store.blobs import Store
 
 if TYPE_CHECKING:
@@ -147,8 +147,9 @@ def test_a_server_error_is_tried_again(fetcher: Fetcher, web: Web) -> None:
 def test_a_refusal_is_told_at_once(fetcher: Fetcher, web: Web, status: int) -> None:
     web.put("/a", CONTENT)
     web.faults["/a"] = [f"status {status}"] * 9
-    with pytest.raises(FetchError, match=f"the server says {status}"):
+    with pytest.raises(FetchError, match=f"the server says {status}") as caught:
         fetcher.fetch(wanted(f"{web.base}/a", "0" * 64))
+    assert isinstance(caught.value, GoneError) == (status in {404, 410})
     assert len(web.requests) == 1
 
 
