@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal
 from farm.errors import BaseError, EngineError, LockError
 from farm.events import Notice
 from farm.host.files import storage_error, write_whole
-from farm.host.locks import holding, waiting
+from farm.host.locks import holding, remove_unheld, waiting
 from farm.model.debian import Deb, DebSet, ResolvedBase
 
 if TYPE_CHECKING:
@@ -194,6 +194,8 @@ def make(  # noqa: PLR0913 - what it is made of, where, and how it is told
             for leftover in (folder, folder.with_suffix(".part")):
                 if leftover.exists():
                     shutil.rmtree(leftover)
+            for other in folder.parent.glob("*.part"):  # of bootstraps that were killed
+                remove_unheld(other, other.with_suffix(".lock"))
             bootstrapping.make(resolved, deb_paths, folder, tools, sink, cancel=cancel)
     except OSError as error:
         raise storage_error(error, folder) from error

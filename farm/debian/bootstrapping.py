@@ -79,7 +79,7 @@ def make(  # noqa: PLR0913 - what it is made of, where, and how it is told
     repository = work / "repository"
     for path in (work, result, repository):
         path.mkdir(parents=True)
-        path.chmod(0o755)  # apt inside fetches as a user of its own
+        path.chmod(0o755)
     for deb in resolved.debs:
         link(deb_paths[deb.sha256], repository / f"{deb.sha256}.deb")
     _run(resolved, work, tools, sink, cancel=cancel)
@@ -162,7 +162,9 @@ def _run(
     indexed = programs.run(("sh", "-c", _INDEX), env=env, cwd=repository, cancel=cancel)
     if indexed.status:
         raise explain(indexed.complaint, resolved, work)
-    (repository / "Packages").write_bytes(indexed.output)
+    index = repository / "Packages"
+    index.write_bytes(indexed.output)
+    index.chmod(0o644)  # apt inside reads as a user of its own
     env["SOURCE_DATE_EPOCH"] = str(EPOCH_S)
     env["TMPDIR"] = "/mnt/work"  # on disk: the tree would take gigabytes of memory in /tmp
     inside = tools.inside(command(resolved), folders={"work": work})

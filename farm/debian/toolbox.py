@@ -21,7 +21,7 @@ from farm.errors import EngineError, FetchError
 from farm.events import Notice
 from farm.host import programs
 from farm.host.files import storage_error
-from farm.host.locks import holding, take, waiting
+from farm.host.locks import holding, remove_unheld, take, waiting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -187,11 +187,7 @@ def sweep(tools: Toolbox) -> None:
     for path in folder.glob("toolbox-*"):
         if path.name in current or path.is_symlink() or not path.is_dir():
             continue
-        descriptor = take(_lock_of(path), fcntl.LOCK_EX)
-        if descriptor is not None:
-            shutil.rmtree(path, ignore_errors=True)
-            _lock_of(path).unlink(missing_ok=True)
-            os.close(descriptor)
+        remove_unheld(path, _lock_of(path))
 
 
 def _lock_of(root: Path) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -72,6 +73,15 @@ def take(file: Path, kind: int) -> int | None:
             return None
         except FileNotFoundError:
             pass
+        os.close(descriptor)
+
+
+def remove_unheld(folder: Path, lock: Path) -> None:
+    """Remove a folder and its lock, unless somebody holds that."""
+    descriptor = take(lock, fcntl.LOCK_EX)
+    if descriptor is not None:
+        shutil.rmtree(folder, ignore_errors=True)
+        lock.unlink(missing_ok=True)
         os.close(descriptor)
 
 

@@ -104,6 +104,12 @@ def share(tools: Toolbox, cache: Path) -> Path:
     return cache
 
 
+def supplied(tools: Toolbox, cache: Path) -> Path:
+    """Make another cache folder that has the packages of bases too."""
+    (cache / "store").symlink_to(tools.root.parent.parent / "store")
+    return share(tools, cache)
+
+
 @pytest.fixture(scope="module")
 def cache(tools: Toolbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = share(tools, tmp_path_factory.mktemp("cache"))
@@ -487,7 +493,7 @@ def test_a_base_is_the_same_bytes_every_time_whatever_the_umask(
 ) -> None:
     umask = os.umask(0o077)
     try:
-        again = base_at(share(tools, tmp_path), BASE)
+        again = base_at(supplied(tools, tmp_path), BASE)
     finally:
         os.umask(umask)
     assert (again.image_id, again.tag) == (base.image_id, base.tag)
@@ -524,9 +530,10 @@ def test_a_cancelled_bootstrap_ends_at_once_and_leaves_nothing(
         if isinstance(event, TaskProgress) and event.task.startswith("bootstrap"):
             cancel.set()
 
-    fetcher = Fetcher(store=Store(tmp_path / "store"), sink=cancel_in_the_midst, cancel=cancel)
+    store = Store(tools.root.parent.parent / "store")
+    fetcher = Fetcher(store=store, sink=cancel_in_the_midst, cancel=cancel)
     with pytest.raises(CancelledError):
-        base_image(BASE, fetcher, share(tools, tmp_path))
+        base_image(BASE, fetcher, supplied(tools, tmp_path))
     assert until(lambda: not processes_with(str(tmp_path)), 5)
     assert made_at(tmp_path) is None
 
@@ -540,7 +547,7 @@ def test_a_killed_bootstrap_leaves_no_process_and_the_next_one_succeeds(
         "from tests.support.farming import base_at; "
         "base_at(Path(sys.argv[1]), RootfsBase(name='b', suite='trixie', packages=()))"
     )
-    command = [sys.executable, "-c", code, str(share(tools, tmp_path))]
+    command = [sys.executable, "-c", code, str(supplied(tools, tmp_path))]
     with subprocess.Popen(command) as farm:
         folder = tmp_path / "bases"
         assert until(lambda: list(folder.glob("*.part/mmdebstrap.*/usr/bin")))

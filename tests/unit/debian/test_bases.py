@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from farm.debian import bases, bootstrapping
+from farm.debian import bases, bootstrapping, toolbox
 from farm.errors import BaseError, LockError, StorageError
 from farm.events import Event, Notice
+from farm.host.locks import holding
 from farm.model.debian import ResolvedBase
 from farm.model.unit import RootfsBase
 from tests.support.debian import DATE, deb, debs
@@ -248,3 +249,17 @@ def test_a_base_whose_packages_are_one_another_version_is_another(tmp_path: Path
     newer = type(RESOLVED.packages).of((deb("gcc", "2"), deb("libc6"), deb("make")), DATE)
     _kept(tmp_path)
     assert bases.made(replace(RESOLVED, packages=newer), tmp_path) is None
+
+
+def test_what_killed_bootstraps_left_goes_unless_somebody_is_at_it(
+    tmp_path: Path, sink: Callable[[Event], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, left, busy = (tmp_path / f"bases/{name}.part" for name in ("own", "left", "busy"))
+    for folder in (own, left, busy):
+        folder.mkdir(parents=True)
+    tools = toolbox.Toolbox(root=tmp_path / "tools", key="k")
+    monkeypatch.setattr(toolbox, "prepare", lambda *_, **__: tools)
+    monkeypatch.setattr(bootstrapping, "make", lambda *_, **__: _kept(tmp_path))
+    with holding(busy.with_suffix(".lock")):
+        bases.make(RESOLVED, {}, tmp_path, sink)
+        assert [path.name for path in (tmp_path / "bases").glob("*.part")] == ["busy.part"]
