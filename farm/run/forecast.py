@@ -97,7 +97,7 @@ def _standing(each: Settled, plan: Plan, place: Workplace) -> tuple[str, str]:
     if each.identified and old.identity == each.identified.identity:
         return "to build", f"{asked}; a wheel of its result is gone or was changed"
     if each.identified is None and not isinstance(unit.base, ImageBase):
-        return "to build", f"{asked}; what its base holds now is known once that is made anew"
+        return "to build", f"{asked}; what its base is made of is known once a mirror was asked"
     return "to build", f"{asked}; what goes into it has changed since it was built"
 
 
