@@ -66,6 +66,10 @@ SourceMirror = Annotated[
 Offline = Annotated[
     bool, typer.Option("--offline", help="Fetch nothing: fail where something is missing.")
 ]
+Locked = Annotated[
+    bool,
+    typer.Option("--locked", help="Fail where a base's locked packages can no longer be had."),
+]
 Engine = Annotated[
     str,
     typer.Option(

@@ -54,7 +54,7 @@ def forecast(plan: Plan, place: Workplace, options: BuildOptions) -> tuple[Forec
     comparer = of_store(Store(place.cache / "store"))
     compared = {unit.label: comparer.compare(unit) for unit in plan.units}
     refuse_differing(each for pins in compared.values() for each in pins)
-    settled = settle(plan, place)
+    settled = settle(plan, place, locked=options.locked)
     jobs_by_unit = jobs_of(plan, settled, this_machine(options.memory_bytes), options)
     rows = []
     for each in settled.values():

@@ -40,6 +40,7 @@ def _option_words(options: BuildOptions) -> list[str]:
     }
     words = [word for name, value in valued.items() if value for word in (name, str(value))]
     words += ["--offline"] if options.offline else []
+    words += ["--locked"] if options.locked else []
     return words + ([] if options.preflight else ["--no-preflight"])
 
 

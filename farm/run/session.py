@@ -67,7 +67,7 @@ def build(  # noqa: PLR0913 - what a caller may want to choose
     Raises:
         StorageError: the output or the cache folder cannot be written at all.
     """
-    settled = settle(plan, place)
+    settled = settle(plan, place, locked=options.locked)
     keep = options.again is Again.KEEP and options.look is None
     if keep and all(each.shown(place.out) for each in settled.values()):
         return _unchanged(settled, place, sink)

@@ -69,11 +69,16 @@ def template_folders(project: Project) -> tuple[Path, ...]:
     return tuple(root / "dockerfiles" for root in project.roots)
 
 
-def known_base(base: RootfsBase | ImageBase, cache: Path) -> BaseReference | None:
-    """What a unit starts from, or None as long as nobody knows what is in it."""
+def known_base(
+    base: RootfsBase | ImageBase, cache: Path, *, locked: bool = False
+) -> BaseReference | None:
+    """What a unit starts from, or None as long as nobody knows what is in it.
+
+    With ``locked``, what this machine uses in the place of locked packages does not count.
+    """
     if isinstance(base, ImageBase):
         return BaseReference(image=base.image, digest=base.image.partition("@")[2])
-    found = known(base, cache)
+    found = known(base, cache, locked=locked)
     return BaseReference(image=found.tag, digest=found.digest) if found else None
 
 
@@ -130,12 +135,12 @@ def find(place: Workplace, identified: Identified) -> Result | None:
     return find_result(place.out, key, identity) or result_store(place).find(key, identity)
 
 
-def settle(plan: Plan, place: Workplace) -> dict[str, Settled]:
-    """Where each unit of a plan stands, by its label, in plan order."""
+def settle(plan: Plan, place: Workplace, *, locked: bool = False) -> dict[str, Settled]:
+    """Where each unit of a plan stands, by its label, in plan order; see `known_base`."""
     found: dict[str, Settled] = {}
     templates = template_folders(place.project)
     for unit in plan.units:
-        base = known_base(unit.base, place.cache)
+        base = known_base(unit.base, place.cache, locked=locked)
         needed = [each for need in unit.needs if (each := found[need.label].result)]
         if base is None or len(needed) < len(unit.needs):
             found[unit.label] = Settled(unit=unit)

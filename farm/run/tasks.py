@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from farm.run.resources import Resource, Resources
 
 T = TypeVar("T")
+U = TypeVar("U")
 _POLL_S = 0.05
 
 
@@ -102,6 +103,16 @@ class Tasks:
             for task in self._shared.values():  # somebody was told already
                 if task.done() and not task.cancelled():
                     task.exception()
+
+
+async def all_of(first: Awaitable[T], second: Awaitable[U]) -> tuple[T, U]:
+    """Two at once; where one fails, the other is waited for before that is raised."""
+    one, two = await asyncio.gather(first, second, return_exceptions=True)
+    if isinstance(one, BaseException):
+        raise one
+    if isinstance(two, BaseException):
+        raise two
+    return one, two
 
 
 async def _awaited(start: Callable[[], Awaitable[T]]) -> T:

@@ -27,6 +27,7 @@ from farm.run.settle import find, identify, known_base, wheels_of
 from farm.run.smoke_test import DOCKERFILE as TRIED_DOCKERFILE
 from farm.run.smoke_test import LOG as TRIED_LOG
 from farm.run.smoke_test import SmokeTestBed, try_wheel, wheel_at
+from farm.run.tasks import all_of
 from farm.store.record import Input, write_record
 from farm.store.results import Result
 
@@ -122,7 +123,8 @@ class UnitBuild:
             )
 
     async def _identify(self) -> Identified:
-        base = known_base(self.unit.base, self.context.place.cache)
+        place, locked = self.context.place, self.context.options.locked
+        base = known_base(self.unit.base, place.cache, locked=locked)
         if base is None:
             made = await self.context.prerequisites.base(self.unit.base, self.priority)
             base = made.reference
@@ -155,9 +157,11 @@ class UnitBuild:
 
     async def _build(self, identified: Identified, scratch: Path, done: Result | None) -> Ended:
         prerequisites = self.context.prerequisites
-        staged = await prerequisites.inputs(self.unit, self.priority)
+        staged, base = await all_of(
+            prerequisites.inputs(self.unit, self.priority),
+            prerequisites.base(self.unit.base, self.priority),
+        )
         await self._task(lambda: require_lockstep(self.unit, staged))
-        base = await prerequisites.base(self.unit.base, self.priority)
         if base.reference != identified.manifest.base:
             raise _MovedError(f"the base {base.reference.image} changed while it was used")
         number = self._number(done)

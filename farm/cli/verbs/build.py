@@ -44,6 +44,7 @@ def build(
         typer.Option("--fail-fast/--keep-going", help="End the others when one unit fails."),
     ] = False,
     offline: common.Offline = False,
+    locked: common.Locked = False,
     source_mirror: common.SourceMirror = None,
     until: Annotated[
         str | None,
@@ -80,6 +81,7 @@ def build(
         again=again,
         fail_fast=fail_fast,
         offline=offline,
+        locked=locked,
         engine=engine,
         preflight=not no_preflight,
         look=_look(until, only),

@@ -31,6 +31,7 @@ def plan(
     nvcc_threads: common.NvccThreads = None,
     memory: common.Memory = None,
     jobs: common.Parallel = 2,
+    locked: common.Locked = False,
     no_preflight: common.NoPreflight = False,
     check: Check = False,
     as_json: common.AsJson = False,
@@ -45,6 +46,7 @@ def plan(
         parallel=jobs,
         max_jobs=max_jobs,
         nvcc_threads=nvcc_threads,
+        locked=locked,
         memory_bytes=common.memory_bytes(memory),
     )
     rows = show_plan(made, place, options, as_json=as_json)
