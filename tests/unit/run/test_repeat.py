@@ -24,6 +24,7 @@ ASKED: dict[str, Any] = {
     "nvcc_threads": 2,
     "memory_bytes": 123_457 * 2**20 + 2**19,
     "offline": True,
+    "locked": True,
     "engine": "private",
     "preflight": False,
     "source_mirror": Mirror(root=Path("/usr")),
