@@ -21,6 +21,7 @@ from farm.errors import ExitCode
 from farm.events import Event, Outcome, RunFinished, UnitFinished, UnitStarted
 from farm.load.locks import inputs_digest
 from farm.model.unit import Lock, RootfsBase
+from farm.render.manifest import BaseReference
 from farm.run.options import Again, BuildOptions, Workplace
 from farm.run.runs import list_runs, read_summary
 from farm.run.session import Outcomes, build
@@ -315,6 +316,17 @@ def test_a_signal_anywhere_ends_the_run_in_order_with_its_summary(
     assert outcomes.exit_code == ExitCode.CANCELLED
     assert signal.getsignal(number) is before
     farm.check(outcomes)
+
+
+def test_a_base_that_moves_all_the_time_is_given_up(
+    farm: Farm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moving = BaseReference(image="never", digest="the same")
+    monkeypatch.setattr("farm.run.unit.known_base", lambda *_, **__: moving)
+    farm.needs = {"low": []}
+    farm.build()
+    assert farm.ended("low").exit_code == ExitCode.BASE
+    assert "changed while it was used" in farm.ended("low").message
 
 
 def test_fail_fast_lets_nothing_start_after_the_first_failure(farm: Farm) -> None:
