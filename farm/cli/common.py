@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,12 +12,13 @@ import typer
 from farm.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from farm.load.project import Project
     from farm.plan.plan import Plan
     from farm.run.options import Workplace
     from farm.source.mirror import Mirror
+    from farm.store.blobs import Store
 
 Selectors = Annotated[
     list[str] | None,
@@ -141,6 +143,21 @@ def known_engine(engine: str) -> None:
     """
     if engine not in {"auto", "user", "private"}:
         raise UsageError(f"--engine {engine[:40]!r} is not auto, user or private")
+
+
+@contextmanager
+def using_cache(cache: Path) -> Iterator[Store]:
+    """The store in the cache folder, which nobody cleans meanwhile.
+
+    Raises:
+        StorageError: it cannot be made or written.
+    """
+    from farm.host.in_use import in_use
+    from farm.store.blobs import Store
+
+    prepare_cache(cache)
+    with in_use(cache):
+        yield Store(cache / "store")
 
 
 def prepare_cache(cache: Path) -> None:

@@ -53,7 +53,7 @@ def alone(*folders: Path, purpose: str) -> Iterator[None]:
             held = take(folder / LOCK_NAME, LOCK_ALONE)
             if held is None:
                 raise StorageError(
-                    f"another farm is building with {folder} right now: not {purpose}",
+                    f"another farm is at work with {folder} right now: not {purpose}",
                     hint="wait until it is done, or end it, and try again",
                 )
             stack.callback(os.close, held)

@@ -63,7 +63,10 @@ def take(file: Path, kind: int) -> int | None:
         with storage_errors(file):
             file.parent.mkdir(parents=True, exist_ok=True)
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-            descriptor = os.open(file, flags, 0o644)
+            try:
+                descriptor = os.open(file, flags, 0o644)
+            except FileNotFoundError:  # the folder went between these two
+                continue
         try:
             fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
             if os.path.samestat(os.fstat(descriptor), file.stat()):

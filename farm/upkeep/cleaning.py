@@ -87,7 +87,7 @@ def clean(grounds: Grounds, targets: Collection[Target]) -> list[Removable]:
     """Remove these; returns what was removed.
 
     Raises:
-        StorageError: another farm is building, a folder is not farm's, or
+        StorageError: another farm is at work, a folder is not farm's, or
             something cannot be deleted.
         EngineError: the user's Docker does not let its images go.
     """

@@ -38,7 +38,6 @@ def fetch(
     from farm.run.fetching import fetch as run
     from farm.source.mirror import Mirror
     from farm.source.places import Places
-    from farm.store.blobs import Store
 
     place = common.workplace_of(context, None)
     wanted = common.asked(selectors, variant, feature, python)
@@ -49,9 +48,11 @@ def fetch(
         keep=Mirror(root=into.absolute()) if into else None,
         cargo=cargo_of(place.cache),
     )
-    common.prepare_cache(place.cache)
-    with make_view("quiet" if as_json else "auto") as view:
-        rows, error = run(plan, Store(place.cache / "store"), view, places, threading.Event())
+    with (
+        common.using_cache(place.cache) as store,
+        make_view("quiet" if as_json else "auto") as view,
+    ):
+        rows, error = run(plan, store, view, places, threading.Event())
     if as_json:
         common.print_json({"inputs": rows})
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -36,9 +37,8 @@ def init(
 
     root = folder or common.globals_of(context).root or Path()
     cache = cache_folder()
-    if package is not None:
-        common.prepare_cache(cache)
-    with make_view("auto") as view:
+    held = nullcontext() if package is None else common.using_cache(cache)
+    with held, make_view("auto") as view:
         started = start_project(root, package=package, cache=cache, sink=view)
     _report(started)
 

@@ -32,19 +32,15 @@ def lock(
     from farm.console.choose import make_view
     from farm.resolve.bases import bases_of, lock_bases
     from farm.resolve.relock import relock
-    from farm.store.blobs import Store
 
     place = common.workplace_of(context, None)
-    common.prepare_cache(place.cache)
-    if bases:
-        asked = _bases(place.project, tuple(selectors or ()))
-        with make_view("auto") as view:
+    with common.using_cache(place.cache) as store, make_view("auto") as view:
+        if bases:
+            asked = _bases(place.project, tuple(selectors or ()))
             written = list(lock_bases(asked, place.project, place.cache, view, renew=True))
-    else:
-        wanted = common.asked(selectors, variant, feature, python)
-        plan = common.plan_of(place.project, wanted, default_all=True, preflight=False)
-        with make_view("auto") as view:
-            store = Store(place.cache / "store")
+        else:
+            wanted = common.asked(selectors, variant, feature, python)
+            plan = common.plan_of(place.project, wanted, default_all=True, preflight=False)
             written = relock(plan.units, place.project, store, view, index=index)
             missing = bases_of(plan.units)
             written += lock_bases(missing, place.project, place.cache, view, renew=False)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from farm.patching.new import Change, Target, Written
     from farm.patching.series import Tried
     from farm.run.options import Workplace
+    from farm.store.blobs import Store
 
 patch_app = typer.Typer(
     name="patch",
@@ -38,15 +39,14 @@ def check(
     from farm.patching.check import everything, failure
     from farm.plan.plan import Choice, make_plan
     from farm.plan.select import parse_selector
-    from farm.store.blobs import Store
 
     place = common.workplace_of(context, None)
     parsed = [parse_selector(text) for text in selectors or place.project.names("recipes")]
     library = gather(place.project, [selector.package for selector in parsed])
     plan = make_plan(library, [*everything(library, parsed)], Choice(), preflight=False)
-    common.prepare_cache(place.cache)
     units = [unit for unit in plan.units if unit.label in plan.requested]
-    rows = run(units, Store(place.cache / "store"))
+    with common.using_cache(place.cache) as store:
+        rows = run(units, store)
     if as_json:
         common.print_json({"patches": rows})
     else:
@@ -128,7 +128,8 @@ def new(
     if not finish and (run is None or not change.is_open):
         if change.is_open:
             raise UsageError(f"it is open already, in {change.tree}", hint="--finish or --discard")
-        change.open(_staged(change.target, place, source_mirror, offline=offline))
+        with common.using_cache(place.cache) as store:
+            change.open(_staged(change.target, store, source_mirror, offline=offline))
     if not finish and run is None:
         _tell_open(change, selector, to, as_json=as_json)
         return
@@ -138,23 +139,18 @@ def new(
     _tell_written(change.finish(fields), place, as_json=as_json)
 
 
-def _staged(
-    target: Target, place: Workplace, source_mirror: Path | None, *, offline: bool
-) -> Path:
+def _staged(target: Target, store: Store, source_mirror: Path | None, *, offline: bool) -> Path:
     """The archive of the source, brought here if it is not."""
     from farm.console.choose import make_view
     from farm.source.places import Places
     from farm.source.stage import stage
     from farm.source.wants import want_of_source
-    from farm.store.blobs import Store
 
-    common.prepare_cache(place.cache)
-    store = Store(place.cache / "store")
-    want = want_of_source(target.series.source, target.series.key)
+    wanted = want_of_source(target.series.source, target.series.key)
     places = Places(offline=offline, mirror=common.mirror_at(source_mirror))
     with make_view("auto") as view:
-        found = stage([want], store, view, places=places, cancel=threading.Event())
-    return store.path_of(found[want])
+        found = stage([wanted], store, view, places=places, cancel=threading.Event())
+    return store.path_of(found[wanted])
 
 
 def _run(command: str, folder: Path) -> None:

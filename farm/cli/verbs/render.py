@@ -83,12 +83,12 @@ def _write(identified: Identified, folder: Path, place: Workplace) -> None:
 
     if folder.exists() and any(folder.iterdir()):
         raise UsageError(f"{folder} is not empty", hint="name a new folder")
-    common.prepare_cache(place.cache)
-    with make_view("auto") as view:
-        staged = bring_inputs(identified.unit, place.cache, BuildOptions(), view)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_context(folder, identified.manifest.context, staged, linked=False)
-    told = _bring_base(identified.unit, folder, place)
+    with common.using_cache(place.cache):
+        with make_view("auto") as view:
+            staged = bring_inputs(identified.unit, place.cache, BuildOptions(), view)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_context(folder, identified.manifest.context, staged, linked=False)
+        told = _bring_base(identified.unit, folder, place)
     text = (f"# {told}\n" if told else "") + identified.manifest.dockerfile
     (folder / "Dockerfile").write_text(text, encoding="utf-8")
     if told:

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from farm.cli.app import app
-from farm.errors import StorageError
+from farm.errors import ExitCode, PatchError, StorageError
+from farm.host.in_use import alone, is_used
 from farm.load.folders import is_marked
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.unit.cli.conftest import Farm
 
 RECIPE = """\
 package: nothing
@@ -56,3 +59,35 @@ def test_a_cache_that_cannot_be_made_is_a_storage_error(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(StorageError, match="cannot write"):
         app(["-C", str(project), *words], standalone_mode=False)
+
+
+@pytest.mark.parametrize(
+    ("command", "work"),
+    [
+        (("fetch", "nothing:pure"), "farm.run.fetching.fetch"),
+        (("lock", "nothing"), "farm.resolve.relock.relock"),
+        (("patch", "check", "nothing"), "farm.patching.check.check"),
+        (("patch", "new", "nothing:pure", "a-change"), "farm.source.stage.stage"),
+        (("render", "nothing:pure", "-o", "there"), "farm.run.prerequisites.bring_inputs"),
+    ],
+)
+def test_nobody_cleans_the_cache_while_a_verb_works_with_it(
+    command: tuple[str, ...],
+    work: str,
+    project: Path,
+    farm: Farm,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cache = project.parent / "cache"
+    seen: list[bool] = []
+
+    def look(*_: object, **__: object) -> None:
+        seen.append(is_used(cache))
+        with pytest.raises(StorageError), alone(cache, purpose="cleaned"):
+            pass
+        raise PatchError("seen enough")
+
+    monkeypatch.setattr(work, look)
+    assert farm("-C", str(project), *command).code == ExitCode.PATCH
+    assert seen == [True]
+    assert not is_used(cache)

@@ -246,7 +246,7 @@ def test_it_refuses_while_another_farm_builds(farm: Farm, cache: Path, option: s
     with in_use(cache):
         ended = farm("clean", option)
     assert ended.code == ExitCode.STORAGE
-    assert "another farm is building" in ended.err
+    assert "another farm is at work" in ended.err
     assert everything_below(cache) == before
 
 

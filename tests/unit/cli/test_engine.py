@@ -44,7 +44,7 @@ def test_down_refuses_while_another_farm_builds_and_force_does_not(
     with in_use(cache):
         ended = farm("engine", "down")
         assert ended.code == ExitCode.ENGINE
-        assert "another farm is building" in ended.err
+        assert "another farm is at work" in ended.err
         assert "--force" in ended.err
         assert farm("engine", "down", "--force").code == 0
     assert farm("engine", "down").code == 0
