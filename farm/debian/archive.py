@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from farm.errors import EngineError
 from farm.host import programs
+from farm.host.network import NetworkSettings, proxy_variables
 from farm.host.urls import redact
 
 if TYPE_CHECKING:
@@ -293,16 +294,15 @@ def _apt_settings(apt_config: Iterable[str] = ("apt-config",)) -> str:
 
 def fetch_variables() -> dict[str, str]:
     """Return the environment variables for reaching the network, passed on on purpose."""
-    names = ("http_proxy", "https_proxy", "no_proxy", "all_proxy")
-    both = [*names, *(name.upper() for name in names)]
-    return {name: os.environ[name] for name in both if os.environ.get(name)}
+    return proxy_variables()
 
 
 def ca_bundle() -> Path | None:
-    """Return the machine's bundle of certificate authorities, the user's choice first."""
-    named = [os.environ.get(name, "") for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")]
+    """Return the machine's bundle of certificate authorities, the user's choice first.
+
+    Raises:
+        FetchError: The user's choice does not exist.
+    """
+    named = NetworkSettings.of_machine().ca_bundle
     usual = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
-    for text in (*named, *usual):
-        if text and Path(text).is_file():
-            return Path(text)
-    return None
+    return next((Path(t) for t in (named, *usual) if t and Path(t).is_file()), None)

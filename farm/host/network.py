@@ -22,13 +22,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _INDEX_VARIABLES = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL")
-_CA_VARIABLES = ("PIP_CERT", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "CURL_CA_BUNDLE")
+CA_VARIABLES = ("PIP_CERT", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "CURL_CA_BUNDLE")
+"""What names a bundle of certificate authorities, for all that farm fetches: the first counts."""
+PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+"""In lower case; the same in capitals counts where that is not set."""
+DEFAULT_INDEX = "https://pypi.org/simple/"
 _NAMED_INDEX = re.compile(r"[A-Za-z0-9._-]+=(?=[a-z]+://)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkSettings:
-    """Index and certificates.  ``index_url`` None: the default of pypi-simple and of uv.
+    """Index and certificates.  ``index_url`` None: `DEFAULT_INDEX`, which is also uv's.
 
     ``ca_bundle`` None: the bundle that requests brings.  ``proxies``, by scheme, are those
     that the environment does not name.
@@ -48,13 +52,18 @@ class NetworkSettings:
         environ = os.environ if environ is None else environ
         pip = _pip_settings(environ)
         index = _first(environ, _INDEX_VARIABLES) or pip.get("index-url")
-        bundle = _first(environ, _CA_VARIABLES) or pip.get("cert")
+        bundle = _first(environ, CA_VARIABLES) or pip.get("cert")
         if bundle is not None and not Path(bundle).exists():
             raise FetchError(
                 f"the CA bundle {bundle} does not exist",
-                hint=f"it is named by one of {', '.join(_CA_VARIABLES)}, or pip's cert setting",
+                hint=f"it is named by one of {', '.join(CA_VARIABLES)}, or pip's cert setting",
             )
         return cls(index_url=_NAMED_INDEX.sub("", index) if index else None, ca_bundle=bundle)
+
+    @property
+    def endpoint(self) -> str:
+        """The simple index that is asked."""
+        return self.index_url or DEFAULT_INDEX
 
     def auth_for(self, url: str) -> tuple[str, str] | None:
         """User and password of the index, for URLs on its own host."""
@@ -69,6 +78,17 @@ class NetworkSettings:
         if not same or index.username is None or other.username is not None:
             return None
         return unquote(index.username), unquote(index.password or "")
+
+
+def proxy_variables(environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The proxy variables that are set, each in lower case and in capitals: programs differ."""
+    environ = os.environ if environ is None else environ
+    found: dict[str, str] = {}
+    for name in PROXY_VARIABLES:
+        value = environ.get(name) or environ.get(name.upper())
+        if value:
+            found |= {name: value, name.upper(): value}
+    return found
 
 
 def _first(environ: Mapping[str, str], names: tuple[str, ...]) -> str | None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from farm.errors import Problem, RecipeError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 MAX_FILES = 10_000
@@ -35,10 +36,19 @@ def tree_files(folder: Path) -> list[Path]:
 
 def tree_digest(folder: Path) -> str:
     """sha256 over names, executable bits and contents; independent of times and owners."""
+    return digest_of(
+        (
+            path.relative_to(folder).as_posix(),
+            bool(path.stat().st_mode & 0o100),
+            hashlib.sha256(path.read_bytes()).hexdigest(),
+        )
+        for path in tree_files(folder)
+    )
+
+
+def digest_of(files: Iterable[tuple[str, bool, str]]) -> str:
+    """The digest of a tree, by the path, executable bit and sha256 of each of its files."""
     total = hashlib.sha256()
-    for path in tree_files(folder):
-        name = path.relative_to(folder).as_posix()
-        executable = bool(path.stat().st_mode & 0o100)
-        content = hashlib.sha256(path.read_bytes()).hexdigest()
+    for name, executable, content in sorted(files, key=lambda file: file[0].split("/")):
         total.update(f"{name}\0{executable:d}\0{content}\n".encode())
     return total.hexdigest()

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from farm.errors import FarmError, FetchError, PatchError
 from farm.host.urls import redact
 from farm.patching.series import Fit, apply, not_staged, require_patch_program, series_of, unpack
-from farm.source.stage import present
-from farm.source.wants import want_of_source
+from farm.source.inputs import input_of_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -56,7 +55,7 @@ def check(units: Iterable[Unit], store: Store) -> tuple[Tried, ...]:
 
 def _try(series: Series, store: Store) -> Iterator[Tried]:
     source = series.source
-    sha256 = present(want_of_source(source, series.key), store)
+    sha256 = input_of_source(source, series.key).present(store)
     if sha256 is None:
         yield from not_staged(series, redact(source.url) if source.url else "the package index")
         return

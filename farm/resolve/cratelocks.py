@@ -9,8 +9,8 @@ from farm.load.crates import format_crates, lock_parts
 from farm.model.crates import CrateLock
 from farm.resolve.cargolock import MAX_BYTES, crates_of
 from farm.resolve.sdist import read_file
+from farm.source.inputs import input_of_source
 from farm.source.stage import stage
-from farm.source.wants import want_of_source
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator
@@ -43,8 +43,8 @@ def crate_locks(
 
 def _text(crates: CrateSet, unit: Unit, store: Store, sink: Sink) -> str:
     source = next(s for s in (unit.source, *unit.sources) if s.name == crates.source)
-    want = want_of_source(source, unit.key)
-    archive = store.path_of(stage([want], store, sink)[want])
+    wanted = input_of_source(source, unit.key)
+    archive = store.path_of(stage([wanted], store, sink)[wanted])
     where = f"{crates.file} of {crates.source} ({source.filename})"
     content = read_file(archive, crates.file, limit=MAX_BYTES)
     if content is None:

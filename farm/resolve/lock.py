@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING
 from packaging.utils import canonicalize_name
 
 from farm.errors import FetchError, LockError
-from farm.host.children import run_child
+from farm.host import programs
+from farm.host.network import proxy_variables
 from farm.load.locks import inputs_digest
 from farm.model.unit import Lock, Pin
 from farm.resolve.sdist import active, checked_requirement
 from farm.resolve.wheels import best_wheel, container_tags, short_version
+from farm.source.job import programs_needed
 
 if TYPE_CHECKING:
     import threading
@@ -30,17 +32,14 @@ if TYPE_CHECKING:
     from packaging.requirements import Requirement
     from packaging.tags import Tag
 
+    from farm.host.network import NetworkSettings
     from farm.model.unit import LockInputs
     from farm.source.index import PackageIndex
     from farm.store.blobs import Store
 
 _MACHINE = "x86_64"
 _UV_GLIBC = (17, 28, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40)  # what --python-platform knows
-_KEPT = (
-    *("PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "XDG_CACHE_HOME", "UV_CACHE_DIR", "NETRC"),
-    *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
-    *("http_proxy", "https_proxy", "all_proxy", "no_proxy"),
-)
+_KEPT = ("PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "XDG_CACHE_HOME", "UV_CACHE_DIR", "NETRC")
 _OPTIONS = (
     *("--generate-hashes", "--no-build", "--no-header", "--no-annotate", "--no-config"),
     *("--no-python-downloads", "--no-progress", "--color=never"),
@@ -90,9 +89,11 @@ class Resolver:
 
     def resolve(self, wanted: Sequence[str], inputs: LockInputs) -> tuple[Resolved, ...]:
         """What uv makes of requirements for the container.  Raises like `lock`."""
-        env = _uv_environment(os.environ if self.environ is None else self.environ, self.index)
-        with self.store.work_folder() as folder:
-            done = run_child(
+        env = _uv_environment(
+            os.environ if self.environ is None else self.environ, self.index.settings
+        )
+        with self.store.work_folder() as folder, programs_needed():
+            done = programs.run(
                 [_uv(), "pip", "compile", "-", *_OPTIONS, *_target(inputs, folder)],
                 env=env,
                 cwd=folder,
@@ -100,8 +101,8 @@ class Resolver:
                 cancel=self.cancel,
             )
         if done.status:
-            raise _unresolved(wanted, done.stderr)
-        return parse_compiled(done.stdout.decode())
+            raise _unresolved(wanted, done.complaint)
+        return parse_compiled(done.text)
 
     def _pin(self, resolved: Resolved, tags: Sequence[Tag], inputs: LockInputs) -> Pin:
         wheels = self.index.wheels(resolved.name, resolved.version)
@@ -201,9 +202,9 @@ def _uv() -> str:
         ) from error
 
 
-def _uv_environment(environ: Mapping[str, str], index: PackageIndex) -> dict[str, str]:
+def _uv_environment(environ: Mapping[str, str], settings: NetworkSettings) -> dict[str, str]:
     env = {name: environ[name] for name in _KEPT if name in environ}
-    settings = index.settings
+    env |= proxy_variables(environ)
     if settings.index_url is not None:
         env["UV_DEFAULT_INDEX"] = settings.index_url  # not an argument: it may hold a password
     if settings.ca_bundle is not None:

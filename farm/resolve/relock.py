@@ -6,12 +6,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from farm.events import Notice
-from farm.host.files import storage_error
+from farm.host.files import write_whole
 from farm.load.locks import format_lock
 from farm.resolve.cratelocks import crate_locks
 from farm.resolve.sdist import build_requires_of, run_requires_of
+from farm.source.inputs import input_of_source
 from farm.source.stage import stage
-from farm.source.wants import want_of_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -44,7 +44,7 @@ def relock(
     written: dict[Path, None] = {}
     for unit in units:
         for path, text in crate_locks(unit, project, store, sink, done=written):
-            _write(path, text)
+            write_whole(path, text)
             written[path] = None
         path = lock_path(unit, project)
         if path in written:
@@ -53,7 +53,7 @@ def relock(
             sink(Notice(text=f"{unit.label} is not locked: {unit.unlocked}", unit=unit.label))
             continue
         for each, text in _locks(unit, project, resolver, sink):
-            _write(each, text)
+            write_whole(each, text)
             written[each] = None
     return list(written)
 
@@ -79,21 +79,11 @@ def _locks(
     unit: Unit, project: Project, resolver: Resolver, sink: Sink
 ) -> Iterator[tuple[Path, str]]:
     """What the build installs, and what the smoke test does, as the texts of their files."""
-    want = want_of_source(unit.source, unit.key)
-    source = resolver.store.path_of(stage([want], resolver.store, sink)[want])
+    wanted = input_of_source(unit.source, unit.key)
+    source = resolver.store.path_of(stage([wanted], resolver.store, sink)[wanted])
     build = resolver.lock(unit.lock_inputs, build_requires_of(source))
     yield lock_path(unit, project), format_lock(build)
     if unit.smoke_test:
         lock = resolver.lock(unit.smoke_test.lock_inputs, run_requires_of(source))
         path = lock_path(unit, project).with_name(f"{unit.smoke_test.lock_stem}.txt")
         yield path, format_lock(lock, what="What the smoke test installs beside the wheel")
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.new")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    except OSError as error:
-        raise storage_error(error, path) from error

@@ -13,7 +13,7 @@ from farm.errors import LockError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from farm.source.index import IndexFile
+    from farm.source.index import Listed
 
 # Names that older wheels use for a glibc version (PEP 600).
 _LEGACY = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
@@ -58,7 +58,7 @@ def _platforms(glibc: tuple[int, int], machine: str) -> Iterator[str]:
     yield f"linux_{machine}"
 
 
-def best_wheel(files: Iterable[IndexFile], tags: Sequence[Tag]) -> IndexFile | None:
+def best_wheel(files: Iterable[Listed], tags: Sequence[Tag]) -> Listed | None:
     """The wheel that comes first in ``tags``, with the highest build number; None if none fits."""
     order = {tag: position for position, tag in enumerate(tags)}
     ranked = []

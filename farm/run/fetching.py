@@ -7,10 +7,10 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from farm.errors import FarmError, LockError
-from farm.host.urls import redact
+from farm.host.network import NetworkSettings
 from farm.plan.resolve import lock_problem
-from farm.source.stage import present, reason_of, stage_each, summary
-from farm.source.wants import CrateWant, FileWant, GitWant, TreeWant, wants_of_units
+from farm.source.inputs import inputs_of
+from farm.source.stage import reason_of, stage_each, summary
 
 if TYPE_CHECKING:
     import threading
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from farm.events import Sink
     from farm.plan.plan import Plan
+    from farm.source.inputs import Input
     from farm.source.places import Places
-    from farm.source.wants import Want
     from farm.store.blobs import Store
 
 
@@ -64,29 +64,29 @@ def fetch(
     Raises:
         CancelledError: ``cancel`` was set.
     """
-    users: dict[Want, list[str]] = {}
+    users: dict[Input, list[str]] = {}
     for unit in plan.units:
-        for want in wants_of_units([unit]):
-            users.setdefault(want, []).append(unit.label)
-    before = {want for want in users if present(want, store)}
+        for each in inputs_of(unit):
+            users.setdefault(each, []).append(unit.label)
+    before = {each for each in users if each.present(store)}
     brought, failures = stage_each(tuple(users), store, sink, places=places, cancel=cancel)
-    index = _index()
+    settings = NetworkSettings.of_machine()
     rows = [
         Fetched(
-            what=want.label, pin=_pin(want), origin=_origin(want, index), got=Got.FAILED,
-            units=tuple(users[want]), reason=reason_of(want, error), hint=error.hint,
+            what=each.label, pin=each.pin, origin=each.origin(settings), got=Got.FAILED,
+            units=tuple(users[each]), reason=reason_of(each, error), hint=error.hint,
         )
-        for want, error in failures
+        for each, error in failures
     ]  # fmt: skip
     unlocked = _unlocked(plan)
     rows += unlocked
     rows += [
         Fetched(
-            what=want.label, pin=_pin(want), origin=_origin(want, index), units=tuple(users[want]),
-            got=Got.PRESENT if want in before else Got.FETCHED,
+            what=each.label, pin=each.pin, origin=each.origin(settings), units=tuple(users[each]),
+            got=Got.PRESENT if each in before else Got.FETCHED,
             size_bytes=store.path_of(sha256).stat().st_size,
         )
-        for want, sha256 in brought.items()
+        for each, sha256 in brought.items()
     ]  # fmt: skip
     return tuple(rows), _error(failures, unlocked)
 
@@ -115,7 +115,7 @@ def _unlocked(plan: Plan) -> list[Fetched]:
     ]  # fmt: skip
 
 
-def _error(failures: list[tuple[Want, FarmError]], unlocked: list[Fetched]) -> FarmError | None:
+def _error(failures: list[tuple[Input, FarmError]], unlocked: list[Fetched]) -> FarmError | None:
     """The rows say why; this says how many, with the exit code of the cause."""
     count = len(failures) + len(unlocked)
     if not count:
@@ -125,29 +125,3 @@ def _error(failures: list[tuple[Want, FarmError]], unlocked: list[Fetched]) -> F
     known = list(dict.fromkeys(filter(None, hints)))
     few = known if len(known) <= _FEW_HINTS else ["the rows above say why"]
     return kind(f"{count} of the inputs could not be had", hint="; ".join(few))
-
-
-def _index() -> str:
-    from farm.source.index import PackageIndex
-
-    return redact(PackageIndex().endpoint)
-
-
-def _origin(want: Want, index: str) -> str:
-    match want:
-        case FileWant() | GitWant():
-            return redact(want.url)
-        case TreeWant():
-            return str(want.path)
-        case CrateWant():
-            return "cargo's registry"
-    return index
-
-
-def _pin(want: Want) -> str:
-    match want:
-        case GitWant():
-            return want.commit
-        case TreeWant():
-            return ""
-    return want.sha256

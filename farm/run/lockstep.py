@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from farm.errors import PlanError
 from farm.plan.lockstep import MAX_BYTES, Found, compare
 from farm.resolve.members import members
-from farm.source.stage import present
-from farm.source.wants import want_of_source
+from farm.source.inputs import input_of_source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -93,7 +92,7 @@ def of_store(store: Store) -> Comparer:
     def staged(source: Source, unit: Unit) -> Path | None:
         if source.kind == "tree":
             return source.path
-        sha256 = present(want_of_source(source, unit.key), store)
+        sha256 = input_of_source(source, unit.key).present(store)
         return store.path_of(sha256) if sha256 else None
 
     return Comparer(staged)

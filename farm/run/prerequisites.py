@@ -17,20 +17,13 @@ from farm.render.manifest import BaseReference
 from farm.run.fetching import cargo_of
 from farm.run.resources import Resource, Resources
 from farm.run.tasks import Tasks
+from farm.source.inputs import inputs_of
+from farm.source.job import Job
 from farm.source.places import Places
-from farm.source.stage import present, stage, summary
-from farm.source.wants import (
-    CrateWant,
-    pins_of,
-    want_of_pin,
-    want_of_source,
-    wants_of_crates,
-    wants_of_units,
-)
+from farm.source.stage import groups, summary
 from farm.store.blobs import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable
     from pathlib import Path
 
     from farm.debian.bases import BaseImage
@@ -38,7 +31,8 @@ if TYPE_CHECKING:
     from farm.events import Sink
     from farm.model.unit import RootfsBase, Unit
     from farm.run.options import BuildOptions
-    from farm.source.wants import Want
+    from farm.source.inputs import Brought, Input
+    from farm.source.stage import Group
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,8 +60,13 @@ class Prerequisites:
         self._options = options
         self._sink = sink
         self._given = engine
-        self._places = Places(
-            offline=options.offline, mirror=options.source_mirror, cargo=cargo_of(cache)
+        self._job = Job(
+            store=self.store,
+            sink=sink,
+            places=Places(
+                offline=options.offline, mirror=options.source_mirror, cargo=cargo_of(cache)
+            ),
+            cancel=tasks.cancel,
         )
 
     @property
@@ -81,23 +80,23 @@ class Prerequisites:
             FetchError, IntegrityError, StorageError: some could not be had; of several, a
                 summary that names them all.
         """
-        groups = _groups(wants_of_units([unit]))
+        wanted = groups(inputs_of(unit))
         brought = await asyncio.gather(
-            *(self._bring(key, group, priority) for key, group in groups.items()),
-            return_exceptions=True,
+            *(self._bring(group, priority) for group in wanted), return_exceptions=True
         )
-        found: dict[Want, str] = {}
-        failures: list[tuple[Want, FarmError]] = []
-        for group, each in zip(groups.values(), brought, strict=True):
+        found: dict[str, Path] = {}
+        failures: list[tuple[Input, FarmError]] = []
+        for group, each in zip(wanted, brought, strict=True):
             if isinstance(each, FarmError):
-                failures += [(want, each) for want in group]
+                failures += [(one, each) for one in group.inputs]
             elif isinstance(each, BaseException):
                 raise each
             else:
-                found |= each
+                found |= {one.digest: self.store.path_of(sha) for one, sha in each[0].items()}
+                failures += each[1]
         if failures:
             raise summary(failures)
-        return self._by_digest(unit, found)
+        return found
 
     async def engine(self) -> Engine:
         """The engine, started if it must be.
@@ -146,9 +145,8 @@ class Prerequisites:
 
     async def _image(self, root: RootfsBase, priority: float) -> BaseImage:
         from farm.source.debs import base_image
-        from farm.source.fetch import Fetcher
 
-        fetcher = Fetcher(store=self.store, sink=self._sink, cancel=self._cancel)
+        fetcher = self._job.fetcher
         offline, locked = self._options.offline, self._options.locked
         return await self.tasks.run(
             lambda: base_image(root, fetcher, self.cache, offline=offline, locked=locked),
@@ -166,34 +164,18 @@ class Prerequisites:
             wanted, self.cache, self._sink, cancel=self._cancel, offline=self._options.offline
         )
 
-    async def _bring(
-        self, key: Hashable, group: tuple[Want, ...], priority: float
-    ) -> dict[Want, str]:
+    async def _bring(self, group: Group, priority: float) -> Brought:
         """Bring what is brought at once, as one task; what is there takes no resource."""
 
-        def look() -> dict[Want, str]:
-            kept = {want: present(want, self.store) for want in group}
-            return {want: sha256 for want, sha256 in kept.items() if sha256}
+        async def bring() -> Brought:
+            there = await self.tasks.run(lambda: group.present(self.store), {})
+            if len(there) == len(group.inputs):
+                return there, []
+            return await self.tasks.run(
+                lambda: group.bring(self._job), {Resource.NETWORK: 1}, priority=priority
+            )
 
-        def fetch() -> dict[Want, str]:
-            return stage(group, self.store, self._sink, places=self._places, cancel=self._cancel)
-
-        async def bring() -> dict[Want, str]:
-            there = await self.tasks.run(look, {})
-            if len(there) == len(group):
-                return there
-            return await self.tasks.run(fetch, {Resource.NETWORK: 1}, priority=priority)
-
-        return await self.tasks.shared(("input", key), bring)
-
-    def _by_digest(self, unit: Unit, found: dict[Want, str]) -> dict[str, Path]:
-        digests = {
-            s.digest: found[want_of_source(s, unit.key)] for s in (unit.source, *unit.sources)
-        }
-        digests |= {f"sha256:{pin.sha256}": found[want_of_pin(pin)] for pin in pins_of(unit)}
-        crates = wants_of_crates(unit.crates)
-        digests |= {digest: found[want] for digest, want in crates.items()}
-        return {digest: self.store.path_of(sha256) for digest, sha256 in digests.items()}
+        return await self.tasks.shared(("input", group), bring)
 
 
 def bring_inputs(unit: Unit, cache: Path, options: BuildOptions, sink: Sink) -> dict[str, Path]:
@@ -204,12 +186,3 @@ def bring_inputs(unit: Unit, cache: Path, options: BuildOptions, sink: Sink) -> 
         return await Prerequisites(cache, options, sink, tasks).inputs(unit)
 
     return asyncio.run(bring())
-
-
-def _groups(wants: Iterable[Want]) -> dict[Hashable, tuple[Want, ...]]:
-    """What is brought at once: each input by itself, crates of one Cargo.lock together."""
-    groups: dict[Hashable, tuple[Want, ...]] = {}
-    for want in wants:
-        key = want.among if isinstance(want, CrateWant) else want
-        groups[key] = (*groups.get(key, ()), want)
-    return groups

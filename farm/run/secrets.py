@@ -13,15 +13,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from farm.host.network import NetworkSettings
+from farm.host.network import NetworkSettings, proxy_variables
 from farm.model.unit import ImageBase
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from farm.model.unit import Unit
-
-_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 
 Secrets = tuple[tuple[str, Path], ...]
 
@@ -56,9 +54,5 @@ def network_secrets(unit: Unit, environ: Mapping[str, str] | None = None) -> Ite
 
 def proxy_script(environ: Mapping[str, str]) -> str:
     """Shell lines that export the proxy variables, in capitals and not; empty without proxies."""
-    lines = []
-    for name in _PROXIES:
-        value = environ.get(name) or environ.get(name.lower())
-        if value:
-            lines.append(f"export {name}={shlex.quote(value)} {name.lower()}={shlex.quote(value)}")
-    return "".join(f"{line}\n" for line in lines)
+    found = proxy_variables(environ).items()
+    return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in found)

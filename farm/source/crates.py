@@ -18,22 +18,23 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from farm.errors import FarmError, FetchError, IntegrityError, StorageError
+from farm.errors import CancelledError, FarmError, FetchError, IntegrityError, StorageError
 from farm.events import TaskProgress
-from farm.host.children import run_child
+from farm.host import programs
 from farm.host.files import storage_errors
+from farm.host.network import NetworkSettings
+from farm.source.job import programs_needed
 from farm.source.places import absent
-from farm.source.wants import listed
+from farm.source.stage import listed
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Iterable, Mapping, Sequence
 
-    from farm.events import Sink
-    from farm.host.children import Finished
+    from farm.host.programs import Finished
     from farm.model.crates import Crate
-    from farm.source.places import Places
-    from farm.source.wants import CrateWant
+    from farm.source.inputs import Brought, CrateFile, Input
+    from farm.source.job import Job
     from farm.store.blobs import Store
 
 _PACKAGE = "crates-for-farm"
@@ -47,115 +48,100 @@ _NO_CARGO_HINT = (
 )
 # Whatever else cargo is told by its variables is the user's way to the registry.
 _LEFT_OUT = ("CARGO_HOME", "CARGO_TARGET_DIR", "CARGO_BUILD_", "CARGO_MANIFEST_")
-_CA_VARIABLES = ("PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
 _NOISE = re.compile(r"\s*(?:Updating|Downloading|Downloaded|Locking|Adding|warning|note)\b")
 _TOLD_LINES = 15
 _WRONG = re.compile(r"checksum for `|failed to verify the checksum")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CrateFetcher:
-    """Brings crates into one store."""
+def fetch_crates(wanted: Sequence[CrateFile], job: Job) -> Brought:
+    """Bring crates of one Cargo.lock; what cargo did not bring is returned with one error.
 
-    store: Store
-    sink: Sink
-    places: Places
-    cancel: threading.Event
-
-    def bring(
-        self, wants: Sequence[CrateWant]
-    ) -> tuple[dict[CrateWant, str], list[tuple[CrateWant, FarmError]]]:
-        """Bring all; what could not be had is returned, what cargo did not bring with one error.
-
-        Raises:
-            StorageError: the disk is full.
-            CancelledError: cancelled; cargo has been ended.
-        """
-        brought: dict[CrateWant, str] = {}
-        failures: list[tuple[CrateWant, FarmError]] = []
-        missing: list[CrateWant] = []
-        for want in wants:
-            try:
-                found = self.places.mirror.bring(want, self.store) if self.places.mirror else None
-            except IntegrityError as error:
-                failures.append((want, error))
-                continue
-            if found:
-                brought[want] = found
-            else:
-                missing.append(want)
-        if self.places.offline:
-            return brought, [*failures, *((want, absent(want.label)) for want in missing)]
-        for among in dict.fromkeys(want.among for want in missing):
-            group = [want for want in missing if want.among == among]
-            got, failed = self._group(group, among)
-            brought |= {want: want.sha256 for want in got}
-            failures += [(want, failed) for want in group if failed and want not in brought]
-        return brought, failures
-
-    def _group(
-        self, wants: list[CrateWant], among: tuple[Crate, ...]
-    ) -> tuple[list[CrateWant], FarmError | None]:
-        task = f"fetch {listed(wants)}"
-        self._progress(task, 0, len(wants))
-        got: list[CrateWant] = []
+    Raises:
+        CancelledError: cancelled; cargo has been ended.
+    """
+    failures: list[tuple[Input, FarmError]] = []
+    missing: list[CrateFile] = []
+    for each in wanted:
         try:
-            with self.store.work_folder() as work:
-                done = self._run(work, among)
-                got = [want for want in wants if self._take(work, want)]
-        except FetchError as error:
-            return [], error
-        finally:
-            self._progress(task, len(got), len(wants), finished=True)
-        had = set(got)
-        lacking = [want for want in wants if want not in had]
-        return got, _failure(lacking, done) if lacking else None
+            if not each.here(job):
+                missing.append(each)
+        except FarmError as error:
+            failures.append((each, error))
+    if job.places.offline:
+        failures += [(each, absent(each.label)) for each in missing]
+    elif missing:
+        failed = _by_cargo(missing, job)
+        failures += [(each, failed) for each in missing if failed and not each.present(job.store)]
+    lost = {each for each, _ in failures}
+    brought = [each for each in wanted if each not in lost]
+    for each in brought if job.places.keep else ():
+        each.bring(job)
+    return {each: each.sha256 for each in brought}, failures
 
-    def _progress(self, task: str, done: int, total: int, *, finished: bool = False) -> None:
-        measure = "steps"
-        self.sink(
-            TaskProgress(
-                task=task, done=done, total=total, unit_of_measure=measure, finished=finished
-            )
-        )
 
-    def _run(self, work: Path, among: tuple[Crate, ...]) -> Finished:
-        """Let cargo fetch all crates of one Cargo.lock, which fit together as that says."""
-        home, package = work / "home", work / "package"
-        crates = [crate for crate in among if crate.sha256]
-        with storage_errors(work):
-            home.mkdir()
-            package.mkdir()
-            (package / "lib.rs").touch()
-            (package / "Cargo.toml").write_text(manifest(crates), encoding="utf-8")
-            _hand_on_credentials(home)
-        cargo = _Cargo(program=self._program(work), work=work, cancel=self.cancel)
-        said = cargo.on_package("metadata", "--no-deps", "--offline", "--format-version=1")
-        if said.status:
-            return said
-        with storage_errors(work):
-            lock = lock_text(crates, _registry(said.stdout))
-            (package / "Cargo.lock").write_text(lock, encoding="utf-8")
-        return cargo.on_package("fetch")
+def _by_cargo(wanted: list[CrateFile], job: Job) -> FarmError | None:
+    """Fetch with all crates of the Cargo.lock, which fit together as that says."""
+    task = f"fetch {listed(wanted)}"
+    got: set[CrateFile] = set()
+    _report(job, task, 0, len(wanted))
+    try:
+        with job.store.work_folder() as work:
+            done = _run(work, [crate for crate in wanted[0].among if crate.sha256], job)
+            got = {each for each in wanted if _take(work, each, job.store)}
+    except CancelledError:
+        raise
+    except FarmError as error:
+        return error
+    finally:
+        _report(job, task, len(got), len(wanted), finished=True)
+    lacking = [each for each in wanted if each not in got]
+    return _failure(lacking, done) if lacking else None
 
-    def _program(self, work: Path) -> Path:
-        found = _of_path(work, self.cancel)
-        if found is None and self.places.cargo:
-            found = self.places.cargo(self.sink, self.cancel)
-        if found is None:
-            what = "crates are fetched by cargo, and there is none on PATH that runs"
-            raise FetchError(what, hint=_NO_CARGO_HINT)
-        return found
 
-    def _take(self, work: Path, want: CrateWant) -> bool:
-        """Take what cargo brought; what it had begun when it ended is not what its hash says."""
-        for path in (work / "home/registry/cache").glob(f"*/{want.filename}"):
-            try:
-                self.store.add_file(path, expected=want.sha256)
-            except IntegrityError:
-                continue
-            return True
-        return False
+def _report(job: Job, task: str, done: int, total: int, *, finished: bool = False) -> None:
+    measure = "steps"
+    job.sink(
+        TaskProgress(task=task, done=done, total=total, unit_of_measure=measure, finished=finished)
+    )
+
+
+def _run(work: Path, crates: list[Crate], job: Job) -> Finished:
+    home, package = work / "home", work / "package"
+    with storage_errors(work):
+        home.mkdir()
+        package.mkdir()
+        (package / "lib.rs").touch()
+        (package / "Cargo.toml").write_text(manifest(crates), encoding="utf-8")
+        _hand_on_credentials(home)
+    cargo = _Cargo(program=_program(work, job), work=work, cancel=job.cancel)
+    said = cargo.on_package("metadata", "--no-deps", "--offline", "--format-version=1")
+    if said.status:
+        return said
+    with storage_errors(work):
+        lock = lock_text(crates, _registry(said.output))
+        (package / "Cargo.lock").write_text(lock, encoding="utf-8")
+    return cargo.on_package("fetch")
+
+
+def _program(work: Path, job: Job) -> Path:
+    found = _of_path(work, job.cancel)
+    if found is None and job.places.cargo:
+        found = job.places.cargo(job.sink, job.cancel)
+    if found is None:
+        what = "crates are fetched by cargo, and there is none on PATH that runs"
+        raise FetchError(what, hint=_NO_CARGO_HINT)
+    return found
+
+
+def _take(work: Path, wanted: CrateFile, store: Store) -> bool:
+    """Take what cargo brought; what it had begun when it ended is not what its hash says."""
+    for path in (work / "home/registry/cache").glob(f"*/{wanted.filename}"):
+        try:
+            store.add_file(path, expected=wanted.sha256)
+        except IntegrityError:
+            continue
+        return True
+    return False
 
 
 def _of_path(work: Path, cancel: threading.Event) -> Path | None:
@@ -176,12 +162,13 @@ class _Cargo:
     cancel: threading.Event
 
     def run(self, *arguments: str) -> Finished:
-        return run_child(
-            [str(self.program), *arguments],
-            env=_environment(os.environ, self.work / "home"),
-            cwd=self.work,
-            cancel=self.cancel,
-        )
+        with programs_needed():
+            return programs.run(
+                [str(self.program), *arguments],
+                env=_environment(os.environ, self.work / "home"),
+                cwd=self.work,
+                cancel=self.cancel,
+            )
 
     def on_package(self, verb: str, *options: str) -> Finished:
         place = ("--manifest-path", str(self.work / "package/Cargo.toml"))
@@ -232,7 +219,7 @@ def _registry(stdout: bytes) -> str:
 
 def _environment(variables: Mapping[str, str], home: Path) -> dict[str, str]:
     kept = {name: v for name, v in variables.items() if not name.startswith(_LEFT_OUT)}
-    bundle = next((kept[name] for name in _CA_VARIABLES if kept.get(name)), None)
+    bundle = NetworkSettings.of_machine(variables).ca_bundle
     if bundle is not None:
         kept.setdefault("CARGO_HTTP_CAINFO", bundle)
     return {
@@ -266,15 +253,15 @@ def _hand_on_credentials(home: Path) -> None:
             (home / name).symlink_to(path.absolute())
 
 
-def _failure(lacking: list[CrateWant], done: Finished) -> FarmError:
+def _failure(lacking: list[CrateFile], done: Finished) -> FarmError:
     what = listed(lacking)
     if not done.status:
         return FetchError(
             f"cargo fetched, but left no file of {what} with the pinned checksum",
             hint="does cargo's configuration replace its registry by a folder?",
         )
-    lines = [line.strip() for line in done.stderr.splitlines() if not _NOISE.match(line)]
-    if "No space left on device" in done.stderr:
+    lines = [line.strip() for line in done.complaint.splitlines() if not _NOISE.match(line)]
+    if "No space left on device" in done.complaint:
         return StorageError(
             f"no space left on the disk while cargo fetched {what}",
             hint="free some space, or set FARM_CACHE_DIR to a folder on a larger disk",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from farm.debian import archive, bases, toolbox
-from farm.errors import BaseError, FetchError
+from farm.errors import BaseError
 from farm.events import TaskProgress
 from farm.source.fetch import Download, GoneError
 
@@ -104,18 +104,11 @@ def _all(wanted: list[tuple[Deb, tuple[str, ...]]], fetcher: Fetcher, counted: _
 
 
 def _one(deb: Deb, urls: tuple[str, ...], fetcher: Fetcher, counted: _Counted) -> None:
-    """Try the places in turn; what the mirror no longer has is gone if no other has it."""
-    failures: list[FetchError] = []
-    for url in urls:
-        try:
-            name = f"{deb.name} {deb.version}"
-            fetcher.fetch(Download(url=url, sha256=deb.sha256, task=name, size=deb.size))
-        except FetchError as error:
-            failures.append(error)
-        else:
-            counted.add(deb.size)
-            return
-    raise next((each for each in failures if isinstance(each, GoneError)), failures[0])
+    name = f"{deb.name} {deb.version}"
+    fetcher.fetch_first(
+        [Download(url=url, sha256=deb.sha256, task=name, size=deb.size) for url in urls]
+    )
+    counted.add(deb.size)
 
 
 @dataclass(kw_only=True)

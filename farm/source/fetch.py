@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -19,11 +18,12 @@ import urllib3
 from farm.errors import CancelledError, FarmError, FetchError, IntegrityError
 from farm.events import TaskProgress
 from farm.host.files import storage_errors, write_whole
+from farm.host.locks import LOCK_ALONE, take
 from farm.host.network import NetworkSettings
 from farm.host.urls import check_url, redact
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from farm.events import Sink
@@ -49,6 +49,10 @@ _TRANSIENT = (
 
 class GoneError(FetchError):
     """A server answers that it has not, or no longer, what was asked for."""
+
+
+_TOLD = (IntegrityError, GoneError, FetchError)
+"""Which of several reasons is told first: what can be explained by no network that is down."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +95,26 @@ class Fetcher:
             if self.store.get(download.sha256) is None:
                 _Transfer(self, download, partial).run()
         return download.sha256
+
+    def fetch_first(self, downloads: Sequence[Download]) -> str:
+        """Bring a file that may lie in several places from the first that gives it.
+
+        Raises:
+            IntegrityError: none does, and one gives something else.
+            GoneError: none does, and one answers that it does not have it (any more).
+            FetchError: none can be asked.
+            StorageError, CancelledError: as `fetch`.
+        """
+        errors: list[FetchError | IntegrityError] = []
+        for download in downloads:
+            try:
+                return self.fetch(download)
+            except (FetchError, IntegrityError) as error:
+                errors.append(error)
+        worst = min(errors, key=lambda error: _TOLD.index(type(error)))
+        others = [error.message for error in errors if error is not worst]
+        worst.details = (*worst.details, *others)
+        raise worst
 
     def pause(self, seconds: float) -> None:
         """Wait, unless cancelled."""
@@ -150,29 +174,16 @@ def _url_key(url: str) -> str:
 def _partial(store: Store, sha256: str, cancel: threading.Event) -> Iterator[_Partial]:
     """Open and lock the partial file, waiting for whoever else is fetching it."""
     path = store.folder("partial") / sha256
-    while True:
-        with storage_errors(path.parent):
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            if _locked(path, fd):
-                yield _Partial(path=path, fd=fd)
-                # Nothing but its lock was wanted: it goes before the lock does.
-                if os.fstat(fd).st_size == 0:
-                    path.unlink(missing_ok=True)
-                return
-        finally:
-            os.close(fd)
+    while (fd := take(path, LOCK_ALONE)) is None:
         if cancel.wait(_POLL_S):
             raise CancelledError("cancelled while another process fetches the same file")
-
-
-def _locked(path: Path, fd: int) -> bool:
-    """Take the lock; false too when the file has been moved away meanwhile."""
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return path.stat().st_ino == os.fstat(fd).st_ino
-    except (BlockingIOError, FileNotFoundError):
-        return False
+        yield _Partial(path=path, fd=fd)
+        # Nothing but its lock was wanted: it goes before the lock does.
+        if os.fstat(fd).st_size == 0:
+            path.unlink(missing_ok=True)
+    finally:
+        os.close(fd)
 
 
 class _Transfer:

@@ -10,45 +10,32 @@ from __future__ import annotations
 import io
 import os
 import re
-import subprocess
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, cast
 
 from farm.errors import CancelledError, FetchError
 from farm.events import Notice, TaskProgress
-from farm.host.children import Finished, end_group, missing_program, run_child
-from farm.host.files import storage_errors
+from farm.host import programs
+from farm.host.locks import holding, waiting
 from farm.host.urls import redact
-from farm.source.giturls import allowed_protocols, check_git_url, submodule_url
-from farm.source.places import Places, absent
+from farm.source.giturls import check_git_url, submodule_url
+from farm.source.job import programs_needed
+from farm.source.places import absent
+from farm.source.repository import GIT, Repository, environment
 from farm.source.tar import Entry, Kind, TarWriter, check_path
 
 if TYPE_CHECKING:
-    import threading
+    import subprocess
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from farm.events import Sink
-    from farm.source.wants import GitWant
-    from farm.store.blobs import Store, Writer
+    from farm.source.inputs import GitCommit
+    from farm.source.job import Job
+    from farm.store.blobs import Writer
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _MAX_DEPTH = 10
-# What of the user's GIT_* variables reaches git: how to connect, and the user's
-# own configuration (insteadOf, say); never which repository or index to use.
-_KEPT = ("GIT_SSL_", "GIT_SSH", "GIT_CONFIG", "GIT_HTTP_", "GIT_PROXY_", "GIT_ASKPASS")
-_SETTINGS = (
-    "core.hooksPath=/dev/null",
-    "core.fsmonitor=false",
-    "gc.auto=0",
-    "maintenance.auto=false",
-    "fetch.recurseSubmodules=false",
-    "protocol.ext.allow=never",
-)
-_GIT = ("git", *(part for setting in _SETTINGS for part in ("-c", setting)))
-_FETCH = ("fetch", "--quiet", "--no-tags", "--no-write-fetch-head")
-_EVERY = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
 _MODES = {"100644": Kind.FILE, "100664": Kind.FILE, "100755": Kind.PROGRAM, "120000": Kind.LINK}
 _LFS = b"version https://git-lfs.github.com/spec/v1\n"  # the first line of a pointer file
 _LFS_MAX_BYTES = 1024
@@ -60,178 +47,154 @@ class _Blob:
 
     entry: Entry
     blob: str
-    repository: _Repository
+    repository: Repository
 
 
-@dataclass(eq=False, kw_only=True)
-class _Repository:
-    """A bare repository with one commit, in a folder of ours."""
-
-    url: str
-    commit: str
-    folder: Path
-    environ: Mapping[str, str]
-    cancel: threading.Event | None
-
-    def run(self, *argv: str, stdin: bytes = b"") -> Finished:
-        return run_child(
-            [*_GIT, *argv],
-            env=self.environ,
-            cwd=self.folder,
-            stdin=stdin,
-            cancel=self.cancel,
-        )
-
-    def ask(self, *argv: str) -> bytes:
-        done = self.run(*argv)
-        if done.status:
-            raise FetchError(
-                f"git {argv[0]} failed on {redact(self.url)} at {self.commit}",
-                details=done.last_words,
-            )
-        return done.stdout
-
-    def has_commit(self) -> bool:
-        return self.run("cat-file", "-e", f"{self.commit}^{{commit}}").status == 0
-
-
-def fetch_commit(  # noqa: PLR0913 - independent switches, keyword-only
-    want: GitWant,
-    *,
-    store: Store,
-    sink: Sink,
-    cancel: threading.Event | None = None,
-    environ: Mapping[str, str] | None = None,
-    places: Places | None = None,
-) -> str:
+def fetch_commit(wanted: GitCommit, job: Job, *, environ: Mapping[str, str] | None = None) -> str:
     """Bring a commit into the store, unless it is there; returns its archive's sha256.
 
-    Where ``places`` names a mirror to keep it in, its repositories are brought
+    Where the job's places name a mirror to keep it in, its repositories are brought
     there in any case.
 
     Raises:
         FetchError: no full commit id, a protocol other than https, ssh, git or
             an explicit file://, git missing, or the server does not give it.
         StorageError: the disk is full.
-        CancelledError: ``cancel`` was set; no git process is left.
+        CancelledError: the job was cancelled; no git process is left.
     """
-    if not _COMMIT.fullmatch(want.commit):
+    if not _COMMIT.fullmatch(wanted.commit):
         raise FetchError(
-            f"{want.commit[:60]!r} is not a full commit id",
+            f"{wanted.commit[:60]!r} is not a full commit id",
             hint="branches, tags and short ids move; write all 40 hex digits",
         )
-    check_git_url(want.url)
-    places = places or Places()
-    known = store.alias(want.alias)
-    if known is not None and places.keep is None:
+    check_git_url(wanted.url)
+    known = wanted.present(job.store)
+    if known is not None and job.places.keep is None:
         return known
-    variables = dict(os.environ if environ is None else environ)
-    with store.work_folder() as work:
-        job = _Job(
-            work=work, sink=sink, cancel=cancel, environ=_environment(variables), places=places
-        )
-        sha256 = job.run(want, store)
-    store.set_alias(want.alias, sha256)
-    return sha256
+    if job.places.offline and not (job.places.mirror or job.places.keep):
+        raise absent(wanted.described)
+    variables = environment(os.environ if environ is None else environ)
+    with job.store.work_folder() as work:
+        return _Fetch(wanted=wanted, job=job, work=work, environ=variables).run(known)
 
 
 @dataclass(kw_only=True)
-class _Job:
+class _Fetch:
     """One commit with its submodules on the way into the store."""
 
+    wanted: GitCommit
+    job: Job
     work: Path
-    sink: Sink
-    cancel: threading.Event | None
     environ: dict[str, str]
-    places: Places
-    repositories: list[_Repository] = field(default_factory=list)
+    repositories: list[Repository] = field(default_factory=list)
     brought: set[str] = field(default_factory=set)
+    made: int = 0
 
-    def run(self, want: GitWant, store: Store) -> str:
-        task = f"git {want.commit[:12]} {redact(want.url)}"
-        self._progress(task)
+    def run(self, known: str | None) -> str:
+        wanted = self.wanted
+        self._progress()
         try:
-            top = self._fetch(want.url, want.commit)
-            blobs = list(self._blobs(top, prefix="", submodules=want.submodules))
-            self._check_paths(want, top)
-            shown = top.ask("show", "-s", "--no-show-signature", "--format=%ct", want.commit)
-            time_s = int(shown)
-            with store.writer() as writer:
-                self._archive(blobs, writer, time_s)
+            top = self._fetch(wanted.url, wanted.commit)
+            blobs = list(self._blobs(top, prefix="", submodules=wanted.submodules))
+            self._check_paths(top)
+            return known or self._archive(top, blobs)
         finally:
-            self._progress(task, finished=True)
-        return writer.sha256
+            self._progress(finished=True)
 
-    def _progress(self, task: str, *, finished: bool = False) -> None:
+    def _progress(self, *, finished: bool = False) -> None:
         count = len(self.repositories)
-        total = count if finished else None
-        self.sink(
+        self.job.sink(
             TaskProgress(
-                task=task, done=count, total=total, unit_of_measure="steps", finished=finished
+                task=f"git {self.wanted.commit[:12]} {redact(self.wanted.url)}",
+                done=count,
+                total=count if finished else None,
+                unit_of_measure="steps",
+                finished=finished,
             )
         )
 
-    def _fetch(self, url: str, commit: str) -> _Repository:
-        """A repository with the commit: from the mirror if it has it, else from its URL."""
-        keep = self.places.keep
-        folder = self.work / f"{len(self.repositories)}.git"
-        folder = keep.repository(url) if keep else folder
-        with storage_errors(self.work):
-            folder.mkdir(parents=True, exist_ok=keep is not None)
-        made = _Repository(
-            url=url, commit=commit, folder=folder, environ=self.environ, cancel=self.cancel
-        )
-        with _alone(folder) if keep else nullcontext():
-            made.ask("init", "--quiet", "--bare", "--template=", ".")
-            if not (keep and made.has_commit()) and not self._from_mirror(made):
-                if self.places.offline:
-                    raise absent(f"git {commit[:12]} from {redact(url)}")
-                self._from_url(made)
-            if keep:  # without a name git would take the commit for garbage
-                made.ask("update-ref", f"refs/heads/farm-{commit}", commit)
+    def _fetch(self, url: str, commit: str) -> Repository:
+        """A repository with the whole commit: from a mirror if it gives it, else from its URL."""
+        places = self.job.places
+        kept = self._from_mirror(url, commit, places.keep.repository(url)) if places.keep else None
+        made = kept
+        if not made and places.mirror:
+            place = places.mirror.repository(url)
+            made = self._from_mirror(url, commit, place)
+            if not made and place.is_dir():
+                text = f"{place} of the mirror does not give {commit[:12]}"
+                self.job.sink(Notice(text=text))
+        if not made and places.offline:
+            raise absent(f"git {commit[:12]} from {redact(url)}")
+        made = made or self._from_url(url, commit)
+        if places.keep and not kept:
+            self._keep(made, places.keep.repository(url))
         self.repositories.append(made)
         return made
 
-    def _from_mirror(self, made: _Repository) -> bool:
-        """Whether the mirror has the commit; that it has the repository alone is nothing."""
-        mirror = self.places.mirror
-        place = mirror.repository(made.url) if mirror else None
-        if place is None or not place.is_dir():
-            return False
-        # The user named the folder, so git may read it.
-        made.environ = {**self.environ, "GIT_ALLOW_PROTOCOL": "file"}
-        exact = made.run(*_FETCH, "--depth=1", "--", str(place), made.commit)
-        if exact.status or not made.has_commit():
-            made.run(*_FETCH, "--update-shallow", "--", str(place), *_EVERY)
-        if made.has_commit():
-            return True
-        text = f"{place} of the mirror does not give {made.commit[:12]}"
-        self.sink(Notice(text=": ".join([text, *exact.last_words[:1]])))
-        return False
+    def _new(self, url: str, commit: str) -> Repository:
+        """An empty one: what an attempt that failed left in another proves nothing."""
+        self.made += 1
+        folder = self.work / f"{self.made}.git"
+        made = self._at(folder, url, commit)
+        made.init()
+        return made
 
-    def _from_url(self, made: _Repository) -> None:
+    def _at(self, folder: Path, url: str, commit: str) -> Repository:
+        return Repository(
+            url=url,
+            commit=commit,
+            folder=folder,
+            environ=self.environ,
+            cancel=self.job.cancel,
+        )
+
+    def _from_mirror(self, url: str, commit: str, place: Path) -> Repository | None:
+        """None if the mirror does not have all of it; that it has the repository is nothing."""
+        if not place.is_dir():
+            return None
+        made = self._new(url, commit)
+        made.fetch_from(place)
+        return made if made.complete() else None
+
+    def _from_url(self, url: str, commit: str) -> Repository:
         """Only the commit where the server gives it, all of its branches and tags otherwise."""
-        url, commit = made.url, made.commit
-        rewritten = made.ask("ls-remote", "--get-url", "--", url).decode().strip()
-        made.environ = {
-            **self.environ,
-            "GIT_ALLOW_PROTOCOL": ":".join(allowed_protocols(url, rewritten)),
-        }
-        exact = made.run(*_FETCH, "--depth=1", "--", url, commit)
-        if exact.status or not made.has_commit():
-            whole = made.run(*_FETCH, "--", url, *_EVERY)
-            if whole.status:
-                raise _refused(url, commit, whole)
-            if not made.has_commit():
-                raise FetchError(
-                    f"{redact(url)} has no commit {commit} on a branch or tag",
-                    details=exact.last_words,
-                    hint="check the commit id; was the branch that held it deleted?",
-                )
+        made = self._new(url, commit)
+        exact = made.fetch_exact()
+        if made.complete():
+            return made
+        made = self._new(url, commit)
+        whole = made.fetch_all()
+        if made.complete():
+            return made
+        if whole.status:
+            raise _refused(url, commit, whole)
+        raise FetchError(
+            f"{redact(url)} has no commit {commit} on a branch or tag",
+            details=exact.last_words,
+            hint="check the commit id; was the branch that held it deleted?",
+        )
+
+    def _keep(self, made: Repository, place: Path) -> None:
+        """Put the commit into a mirror's repository, from which it must then come whole again."""
+        kept = self._at(place, made.url, made.commit)
+        lock = place.with_name(f".{place.name}.lock")
+        busy = waiting(self.job.sink, str(place))
+        with holding(lock, cancel=self.job.cancel, on_wait=busy):
+            kept.init()
+            # Without a name git would take the commit for garbage.
+            ref = f"+{made.commit}:refs/heads/farm-{made.commit}"
+            done = kept.fetch_from(made.folder, ref)
+        if not self._from_mirror(made.url, made.commit, place):
+            raise FetchError(
+                f"{place} of the mirror is damaged: it does not give {made.commit}",
+                hint="remove it, and fetch again",
+                details=done.last_words,
+            )
 
     def _blobs(
         self,
-        repository: _Repository,
+        repository: Repository,
         *,
         prefix: str,
         submodules: bool | tuple[str, ...],
@@ -263,9 +226,9 @@ class _Job:
                     depth=depth + 1,
                 )
 
-    def _check_paths(self, want: GitWant, top: _Repository) -> None:
+    def _check_paths(self, top: Repository) -> None:
         """A named submodule that the commit does not have would be missing in silence."""
-        paths = () if isinstance(want.submodules, bool) else want.submodules
+        paths = () if isinstance(self.wanted.submodules, bool) else self.wanted.submodules
         unknown = [path for path in paths if path not in self.brought]
         if unknown:
             raise FetchError(
@@ -273,53 +236,44 @@ class _Job:
                 hint="a submodule inside another needs the outer one's path too",
             )
 
-    def _archive(self, blobs: list[_Blob], writer: Writer, time_s: int) -> None:
+    def _archive(self, top: Repository, blobs: list[_Blob]) -> str:
+        """Store the archive under the commit's name; returns its sha256."""
+        shown = top.ask("show", "-s", "--no-show-signature", "--format=%ct", top.commit)
+        with self.job.store.writer() as writer:
+            pointers = self._write(blobs, writer, int(shown))
+        if pointers:
+            text = f"{pointers} files of {top.commit} are Git LFS pointers"
+            self.job.sink(Notice(text=f"{text}; their contents are not brought"))
+        self.job.store.set_alias(self.wanted.digest, writer.sha256)
+        return writer.sha256
+
+    def _write(self, blobs: list[_Blob], writer: Writer, time_s: int) -> int:
+        """The files in the order of their paths; returns how many are Git LFS pointers."""
         tar = TarWriter(writer, time_s=time_s)
         pointers = 0
-        readers = {made: _BlobReader(made) for made in self.repositories}
-        try:
+        with ExitStack() as stack:
+            readers = {made: _BlobReader(made, stack) for made in self.repositories}
             for blob in sorted(blobs, key=lambda blob: blob.entry.path.split("/")):
                 if blob.entry.kind is Kind.FOLDER:
                     tar.add(blob.entry)
                 else:
                     pointers += readers[blob.repository].add(blob, tar)
-                if self.cancel is not None and self.cancel.is_set():
+                if self.job.cancel.is_set():
                     raise CancelledError("cancelled while archiving a commit")
-            tar.close()
-        finally:
-            for reader in readers.values():
-                reader.close()
-        if pointers:
-            text = f"{pointers} files of {self.repositories[0].commit} are Git LFS pointers"
-            self.sink(Notice(text=f"{text}; their contents are not brought"))
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """One farm and one thread at a time in a repository of a mirror."""
-    from filelock import FileLock
-
-    with FileLock(folder.with_name(f".{folder.name}.lock")):
-        yield
+        tar.close()
+        return pointers
 
 
 class _BlobReader:
-    """``git cat-file --batch`` of one repository."""
+    """``git cat-file --batch`` of one repository, as long as ``stack`` is open."""
 
-    def __init__(self, repository: _Repository) -> None:
-        try:
-            self._child = subprocess.Popen(
-                [*_GIT, "cat-file", "--batch"],
-                cwd=repository.folder,
-                env=dict(repository.environ),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                start_new_session=True,
+    def __init__(self, made: Repository, stack: ExitStack) -> None:
+        with programs_needed():
+            child: subprocess.Popen[bytes] = stack.enter_context(
+                programs.started([*GIT, "cat-file", "--batch"], env=made.environ, cwd=made.folder)
             )
-        except FileNotFoundError:
-            raise missing_program("git") from None
-        self._ask = cast("IO[bytes]", self._child.stdin)
-        self._answer = cast("IO[bytes]", self._child.stdout)
+        self._ask = cast("IO[bytes]", child.stdin)
+        self._answer = cast("IO[bytes]", child.stdout)
 
     def add(self, blob: _Blob, tar: TarWriter) -> bool:
         """Archive a blob's content; true if it is a Git LFS pointer."""
@@ -341,14 +295,8 @@ class _BlobReader:
         self._answer.read(1)
         return pointer
 
-    def close(self) -> None:
-        """End the child."""
-        self._ask.close()
-        self._answer.close()
-        end_group(self._child)
 
-
-def _tree(repository: _Repository) -> Iterator[tuple[str, str, int, str]]:
+def _tree(repository: Repository) -> Iterator[tuple[str, str, int, str]]:
     """Mode, object, size (0 of a submodule) and path of everything in the commit."""
     listing = repository.ask("ls-tree", "-r", "-z", "-l", "--full-tree", repository.commit)
     for line in listing.split(b"\0")[:-1]:
@@ -358,40 +306,25 @@ def _tree(repository: _Repository) -> Iterator[tuple[str, str, int, str]]:
         yield mode, found, bytes_, name.decode(errors="surrogateescape")
 
 
-def _submodule_urls(repository: _Repository) -> dict[str, str]:
+def _submodule_urls(repository: Repository) -> dict[str, str]:
     """Path to URL, from .gitmodules; parsed by git, which executes nothing of it."""
     blob = f"--blob={repository.commit}:.gitmodules"
     done = repository.run("config", blob, "-z", "--get-regexp", r"^submodule\..*\.(path|url)$")
     settings: dict[str, dict[str, str]] = {}
-    for item in done.stdout.decode(errors="surrogateescape").split("\0")[:-1]:
+    for item in done.output.decode(errors="surrogateescape").split("\0")[:-1]:
         key, _, value = item.partition("\n")
         name, _, variable = key.removeprefix("submodule.").rpartition(".")
         settings.setdefault(name, {})[variable] = value
     return {found["path"]: found["url"] for found in settings.values() if len(found) == 2}  # noqa: PLR2004 - path and url
 
 
-def _url_of(repository: _Repository, urls: Mapping[str, str], name: str) -> str:
+def _url_of(repository: Repository, urls: Mapping[str, str], name: str) -> str:
     if name not in urls:
         raise FetchError(f".gitmodules of {repository.commit} has no URL for {name!r}")
     return submodule_url(repository.url, urls[name])
 
 
-def _environment(variables: Mapping[str, str]) -> dict[str, str]:
-    kept = {
-        name: value
-        for name, value in variables.items()
-        if not name.startswith("GIT_") or name.startswith(_KEPT)
-    }
-    bundle = next(
-        (kept[n] for n in ("PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE") if kept.get(n)), None
-    )
-    if bundle is not None:
-        kept.setdefault("GIT_SSL_CAINFO", bundle)
-    kept.setdefault("GIT_SSH_COMMAND", "ssh -o BatchMode=yes")
-    return {**kept, "GIT_TERMINAL_PROMPT": "0", "GIT_LFS_SKIP_SMUDGE": "1", "LC_ALL": "C"}
-
-
-def _refused(url: str, commit: str, done: Finished) -> FetchError:
+def _refused(url: str, commit: str, done: programs.Finished) -> FetchError:
     first = next((line for line in done.last_words if "fatal" in line), "")
     return FetchError(
         f"cannot fetch {commit} from {redact(url)}: {first or 'git failed'}",

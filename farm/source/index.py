@@ -30,7 +30,7 @@ _LISTED = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class IndexFile:
+class Listed:
     """One file on the index.  ``size`` in bytes where the index says it."""
 
     filename: str
@@ -51,9 +51,9 @@ class PackageIndex:
     @property
     def endpoint(self) -> str:
         """The simple index that is asked."""
-        return self.settings.index_url or pypi_simple.PYPI_SIMPLE_ENDPOINT
+        return self.settings.endpoint
 
-    def find_sdist(self, name: str, version: str) -> IndexFile:
+    def find_sdist(self, name: str, version: str) -> Listed:
         """The source distribution of a version.
 
         Raises:
@@ -68,7 +68,7 @@ class PackageIndex:
                 hint="name another version, or build from 'git:' or 'archive:'",
             )
         tars = [file for file in sdists if file.filename.endswith(".tar.gz")]
-        return self._index_file(name, (tars or sdists)[0])
+        return self._listed(name, (tars or sdists)[0])
 
     def newest_version(self, name: str) -> str:
         """The newest version with an sdist that was not withdrawn; a final one if there is any.
@@ -89,7 +89,7 @@ class PackageIndex:
 
     def find_file(
         self, name: str, version: str, *, filename: str | None = None, sha256: str | None = None
-    ) -> IndexFile:
+    ) -> Listed:
         """The file of that name, or of that hash, or of both.
 
         Raises:
@@ -101,10 +101,10 @@ class PackageIndex:
         if not named:
             raise FetchError(f"{name} {version} has no {filename}, but {_listing(files)}")
         if sha256 is None:
-            return self._index_file(name, named[0])
+            return self._listed(name, named[0])
         for file in named:
             if file.digests.get("sha256") == sha256:
-                return self._index_file(name, file)
+                return self._listed(name, file)
         known = ", ".join(f"{f.filename} {f.digests.get('sha256', 'without one')}" for f in named)
         raise IntegrityError(
             f"{name} {version}: no {filename or 'file'} with sha256 {sha256}; "
@@ -112,7 +112,7 @@ class PackageIndex:
             hint="correct the pinned hash, if this is what you mean to build",
         )
 
-    def wheels(self, name: str, version: str) -> tuple[IndexFile, ...]:
+    def wheels(self, name: str, version: str) -> tuple[Listed, ...]:
         """Every wheel of a version that the index gives a sha256 for.
 
         Raises:
@@ -120,7 +120,7 @@ class PackageIndex:
         """
         files = self._files(name, version)
         return tuple(
-            self._index_file(name, file)
+            self._listed(name, file)
             for file in files
             if file.package_type == "wheel" and "sha256" in file.digests
         )
@@ -168,7 +168,7 @@ class PackageIndex:
             ) from error
         return tuple(page.packages)
 
-    def _index_file(self, name: str, file: pypi_simple.DistributionPackage) -> IndexFile:
+    def _listed(self, name: str, file: pypi_simple.DistributionPackage) -> Listed:
         check_filename(file.filename, where=f"the index, for {name}")
         sha256 = file.digests.get("sha256")
         if sha256 is None:
@@ -178,7 +178,7 @@ class PackageIndex:
             )
         # Without user and password: `NetworkSettings.auth_for` supplies them.
         url = without_credentials(file.url)
-        return IndexFile(filename=file.filename, url=url, sha256=sha256, size=file.size)
+        return Listed(filename=file.filename, url=url, sha256=sha256, size=file.size)
 
 
 def _session(settings: NetworkSettings) -> requests.Session:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
+import os
 from typing import TYPE_CHECKING
 
-from farm.load.trees import tree_digest, tree_files
+from farm.errors import IntegrityError
+from farm.load.trees import digest_of, tree_files
 from farm.source.tar import Entry, Kind, TarWriter, sorted_entries
 from farm.store.blobs import STORED_TIME_S
 
@@ -14,31 +18,45 @@ if TYPE_CHECKING:
     from farm.store.blobs import Store
 
 
-def pack_tree(folder: Path, store: Store) -> str:
-    """Archive a folder, unless the store has it; returns the archive's sha256.
+def pack_tree(folder: Path, digest: str, store: Store) -> str:
+    """Archive a folder under the digest that it was planned with; returns the archive's sha256.
 
     Two folders with the same names, executable bits and contents give the same
     archive.  Folders without files are left out, since git does not keep them.
 
     Raises:
+        IntegrityError: it is no longer what it was, or a file cannot be read.
         RecipeError: a link or a device inside, or too many files.
         StorageError: the disk is full.
     """
-    key = f"tree:{tree_digest(folder)}"
-    known = store.alias(key)
-    if known is not None:
-        return known
-    entries = []
-    for path in tree_files(folder):
-        status = path.stat()
-        kind = Kind.PROGRAM if status.st_mode & 0o100 else Kind.FILE
-        name = path.relative_to(folder).as_posix()
-        entries.append(Entry(path=name, kind=kind, size=status.st_size))
+    entries = [
+        Entry(path=path.relative_to(folder).as_posix(), kind=Kind.FILE)
+        for path in tree_files(folder)
+    ]
+    packed: list[tuple[str, bool, str]] = []
     with store.writer() as writer:
         tar = TarWriter(writer, time_s=STORED_TIME_S)
         for entry in sorted_entries(entries):
-            with (folder / entry.path).open("rb") as content:
-                tar.add(entry, content)
+            content, executable = _read(folder / entry.path)
+            kind = Kind.PROGRAM if executable else Kind.FILE
+            tar.add(Entry(path=entry.path, kind=kind, size=len(content)), io.BytesIO(content))
+            packed.append((entry.path, executable, hashlib.sha256(content).hexdigest()))
         tar.close()
-    store.set_alias(key, writer.sha256)
+        # What counts is what was packed: the folder may be written meanwhile.
+        if f"tree:{digest_of(packed)}" != digest:
+            raise _changed(folder, "is not what it was when the build was planned")
+    store.set_alias(digest, writer.sha256)
     return writer.sha256
+
+
+def _read(path: Path) -> tuple[bytes, bool]:
+    """Content, and whether it is executable; of one and the same file."""
+    try:
+        with path.open("rb") as file:
+            return file.read(), bool(os.fstat(file.fileno()).st_mode & 0o100)
+    except OSError as error:
+        raise _changed(path, f"cannot be read: {error.strerror}") from error
+
+
+def _changed(path: Path, what: str) -> IntegrityError:
+    return IntegrityError(f"{path} {what}", hint="leave the folder alone, and run it again")

@@ -4,11 +4,11 @@ Layout below the root::
 
     sha256/ab/abcdef…   the files, mode 0444, times fixed
     alias/…json         names for what has no hash beforehand (``git:<commit>``)
-    partial/<sha256>    downloads that were interrupted
+    partial/<sha256>    downloads that were interrupted; who fetches one holds a lock on it
     tmp/                files being written; their writers hold a lock on them
-    corrupt/            what no longer was what its name said
 
-Any number of threads and processes may use one store at the same time.
+Any number of threads and processes may use one store at the same time.  It is a cache:
+what is in it is held against its name again where it is used.
 """
 
 from __future__ import annotations
@@ -33,10 +33,14 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 CHUNK_BYTES = 1 << 20
-# Every stored file carries this time (1980-01-01, the earliest that zip knows):
-# contexts are equal on every machine, and whoever writes into an entry shows it.
 STORED_TIME_S = 315_532_800
-_STALE_S = 3600
+"""Every stored file carries this time (1980-01-01, the earliest that zip knows).
+
+Its microseconds are the file's size, modulo a million: contexts are equal on every
+machine, and whoever writes into an entry, or cuts it, shows it.
+"""
+_STALE_S = {"tmp": 3600.0, "partial": 30 * 86400.0, "corrupt": 0.0}
+"""What is swept once it was left alone so long; ``corrupt`` is of older farms."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _TAG = """Signature: 8a477f597d28d172789f06886806bc55
 # This folder is a cache of farm (https://bford.info/cachedir/).
@@ -131,7 +135,7 @@ class Store:
         """
         folder = self.root / name
         if not folder.is_dir():
-            with storage_errors(_existing(self.root)):
+            with storage_errors(self.root):
                 folder.mkdir(parents=True, exist_ok=True)
                 _write_tag(self.root)
         return folder
@@ -140,31 +144,27 @@ class Store:
         """Where a file of that content lies, or would lie."""
         return self.root / "sha256" / check_sha256(sha256)[:2] / sha256
 
-    def get(self, sha256: str, *, verify: bool = False) -> Path | None:
+    def get(self, sha256: str) -> Path | None:
         """The file of that content, or None.
 
-        A file whose time was changed since it was stored is rehashed in any
-        case, with ``verify`` every file is; what is no longer what its name
-        says is moved to ``corrupt/`` and counts as absent.
+        One whose time or size changed since it was stored is rehashed, and removed
+        if it is no longer what its name says.
+
+        Raises:
+            StorageError: it cannot be removed.
         """
         path = self.path_of(sha256)
         try:
-            touched = path.stat().st_mtime != STORED_TIME_S
-        except FileNotFoundError:
-            return None
-        if touched or verify:
-            if sha256_of(path) != sha256:
-                self._quarantine(path)
-                return None
-            if touched:
+            if not _is_sealed(path):
+                if sha256_of(path) != sha256:
+                    with storage_errors(path):
+                        path.unlink()
+                    return None
                 with contextlib.suppress(PermissionError):
                     _seal(path)
+        except FileNotFoundError:
+            return None
         return path
-
-    def _quarantine(self, path: Path) -> None:
-        folder = self.folder("corrupt")
-        with storage_errors(folder), contextlib.suppress(FileNotFoundError):
-            path.rename(folder / f"{path.name}.{time.time_ns()}")
 
     def writer(self, *, expected: str | None = None) -> Writer:
         """A `Writer`; with ``expected`` set, other content raises IntegrityError at the end."""
@@ -235,7 +235,7 @@ class Store:
             StorageError: the disk is full.
         """
         source = self.path_of(sha256)
-        with storage_errors(_existing(dest.parent)):
+        with storage_errors(dest.parent):
             dest.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(prefix=".link-", dir=dest.parent) as folder:
                 temporary = Path(folder) / "file"
@@ -257,21 +257,21 @@ class Store:
             os.close(fd)
 
     def sweep(self) -> None:
-        """Remove what killed writers left in ``tmp/``: unlocked, and an hour old."""
-        for path in (self.root / "tmp").glob("*"):
-            with contextlib.suppress(OSError):
-                if time.time() - path.stat().st_mtime > _STALE_S:
-                    _remove_unlocked(path)
+        """Remove what killed farms left: an hour old, a month where it can be gone on from.
+
+        What somebody holds a lock on stays.
+        """
+        for name, age_s in _STALE_S.items():
+            for path in (self.root / name).glob("*"):
+                with contextlib.suppress(OSError):
+                    if time.time() - path.stat().st_mtime > age_s:
+                        _remove_unlocked(path)
 
 
 def _chunks(stream: object) -> Iterator[bytes]:
     read = stream.read  # type: ignore[attr-defined]
     while chunk := read(CHUNK_BYTES):
         yield chunk
-
-
-def _existing(folder: Path) -> Path:
-    return next((path for path in [folder, *folder.parents] if path.exists()), Path("/"))
 
 
 def _write_tag(root: Path) -> None:
@@ -291,13 +291,23 @@ def _sync(path: Path, fd: int | None) -> None:
 
 def _seal(path: Path) -> None:
     path.chmod(0o444)
-    os.utime(path, (STORED_TIME_S, STORED_TIME_S))
+    time_us = STORED_TIME_S * 1_000_000 + path.stat().st_size % 1_000_000
+    os.utime(path, ns=(time_us * 1000, time_us * 1000))
+
+
+def _is_sealed(path: Path) -> bool:
+    status = path.stat()
+    seconds, part_ns = divmod(status.st_mtime_ns, 1_000_000_000)
+    # Of an older farm, or on a file system that keeps seconds only, the size is not there.
+    return seconds == STORED_TIME_S and part_ns in {0, status.st_size % 1_000_000 * 1000}
 
 
 def _remove_unlocked(path: Path) -> None:
     fd = os.open(path, os.O_RDONLY)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not os.path.samestat(os.fstat(fd), path.stat()):
+            return  # another has its name by now
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from farm.errors import ExitCode
+from farm.host.network import CA_VARIABLES
 from farm.host.urls import redact
 from farm.load.nearest import perhaps
 from farm.upkeep.checks import ok, problem, warning
@@ -16,15 +17,8 @@ if TYPE_CHECKING:
 
     from farm.upkeep.checks import Check
 
-CA_VARIABLES = (
-    "PIP_CERT",
-    "REQUESTS_CA_BUNDLE",
-    "SSL_CERT_FILE",
-    "CURL_CA_BUNDLE",
-    "GIT_SSL_CAINFO",
-    "CARGO_HTTP_CAINFO",
-)
-_USED_BY_FARM = CA_VARIABLES[:4]
+_OF_PROGRAMS = ("GIT_SSL_CAINFO", "CARGO_HTTP_CAINFO")
+"""Of git and cargo alone, for which they come before farm's."""
 FARM_VARIABLES = (
     "FARM_CACHE_DIR",
     "FARM_DEBIAN_MIRROR",
@@ -83,11 +77,11 @@ def checks(environ: Mapping[str, str]) -> Iterator[Check]:
 
 
 def _certificates(environ: Mapping[str, str]) -> Iterator[Check]:
-    named = {name: environ[name] for name in CA_VARIABLES if environ.get(name)}
+    named = {name: environ[name] for name in (*CA_VARIABLES, *_OF_PROGRAMS) if environ.get(name)}
     absent = {name: path for name, path in named.items() if not Path(path).exists()}
     for name, path in absent.items():
         found, remedy = f"{path} does not exist", f"correct or unset {name}"
-        if name in _USED_BY_FARM:
+        if name in CA_VARIABLES:
             yield problem(name, found, remedy, ExitCode.FETCH)
         else:
             yield warning(name, found, remedy)

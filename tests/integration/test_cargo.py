@@ -13,10 +13,10 @@ import pytest
 from farm.debian import cargo
 from farm.errors import CancelledError, FarmError, FetchError, IntegrityError
 from farm.events import TaskProgress
+from farm.source.inputs import CrateFile
 from farm.source.mirror import Mirror
 from farm.source.places import Places
 from farm.source.stage import stage, stage_each
-from farm.source.wants import CrateWant
 from farm.store.blobs import Store
 from tests.support.crates import Registry
 from tests.support.farming import quiet
@@ -88,10 +88,10 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "store")
 
 
-def wants(*crates: Crate) -> list[CrateWant]:
+def wants(*crates: Crate) -> list[CrateFile]:
     """What one Cargo.lock with these crates asks for."""
     return [
-        CrateWant(
+        CrateFile(
             name=c.name, version=c.version, filename=c.filename, sha256=c.sha256, among=crates
         )
         for c in crates
@@ -120,7 +120,7 @@ def test_they_come_from_where_the_users_cargo_is_told_to_look(
     told: list[Event] = []
     found = stage(wants(*wanted), store, told.append, places=places)
     assert sorted(found.values()) == sorted(crate.sha256 for crate in wanted)
-    assert all(store.get(crate.sha256, verify=True) for crate in wanted)
+    assert all(store.get(crate.sha256) for crate in wanted)
     assert "/dl/leaf-2.2.0.crate" not in handler.asked
     assert [path.name for path in (tmp_path / "user").iterdir()] == ["config.toml"]
     assert list((store.root / "tmp").iterdir()) == []

@@ -142,11 +142,11 @@ def new(
 def _staged(target: Target, store: Store, source_mirror: Path | None, *, offline: bool) -> Path:
     """The archive of the source, brought here if it is not."""
     from farm.console.choose import make_view
+    from farm.source.inputs import input_of_source
     from farm.source.places import Places
     from farm.source.stage import stage
-    from farm.source.wants import want_of_source
 
-    wanted = want_of_source(target.series.source, target.series.key)
+    wanted = input_of_source(target.series.source, target.series.key)
     places = Places(offline=offline, mirror=common.mirror_at(source_mirror))
     with make_view("auto") as view:
         found = stage([wanted], store, view, places=places, cancel=threading.Event())

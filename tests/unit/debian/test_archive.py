@@ -199,7 +199,7 @@ def test_an_empty_variable_for_certificates_does_not_count(
 ) -> None:
     bundle = tmp_path / "ca.pem"
     bundle.write_text("x")
-    monkeypatch.setenv("SSL_CERT_FILE", "")
+    monkeypatch.setenv("PIP_CERT", "")
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
     assert archive.ca_bundle() == bundle
 

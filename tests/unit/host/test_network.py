@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
 
+from farm.debian import archive
 from farm.errors import FetchError
-from farm.host.network import NetworkSettings
+from farm.host.network import CA_VARIABLES, NetworkSettings, proxy_variables
+from farm.resolve.lock import _uv_environment
+from farm.source.crates import _environment
+from farm.source.repository import environment
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,3 +74,45 @@ def test_each_name_of_a_ca_bundle_is_honoured(tmp_path: Path, name: str) -> None
 def test_a_ca_bundle_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(FetchError, match=r"bundle /nowhere/ca[.]pem does not exist"):
         of(tmp_path, PIP_CERT="/nowhere/ca.pem")
+
+
+def test_all_that_fetches_uses_the_same_bundle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever names there are, and whatever is behind them."""
+    for place, name in enumerate(CA_VARIABLES):
+        monkeypatch.setenv(name, str(conf(tmp_path / f"{place}.pem", "")))
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    for name in ("GIT_SSL_CAINFO", "CARGO_HTTP_CAINFO"):
+        monkeypatch.delenv(name, raising=False)
+    for place, name in enumerate(CA_VARIABLES):
+        expected = str(tmp_path / f"{place}.pem")
+        variables = dict(os.environ)
+        assert NetworkSettings.of_machine().ca_bundle == expected
+        assert environment(variables)["GIT_SSL_CAINFO"] == expected
+        assert _environment(variables, tmp_path)["CARGO_HTTP_CAINFO"] == expected
+        settings = NetworkSettings.of_machine()
+        assert _uv_environment(variables, settings)["SSL_CERT_FILE"] == expected
+        assert str(archive.ca_bundle()) == expected
+        monkeypatch.delenv(name)
+
+
+def test_the_bundle_of_pips_configuration_counts_for_git_too(tmp_path: Path) -> None:
+    bundle = conf(tmp_path / "ca.pem", "")
+    named = conf(tmp_path / "pip.conf", f"[global]\ncert = {bundle}\n")
+    assert environment({"PIP_CONFIG_FILE": str(named)})["GIT_SSL_CAINFO"] == str(bundle)
+
+
+def test_what_is_named_for_git_alone_wins_there(tmp_path: Path) -> None:
+    bundle = conf(tmp_path / "ca.pem", "")
+    found = environment({"SSL_CERT_FILE": str(bundle), "GIT_SSL_CAINFO": "/own.pem"})
+    assert found["GIT_SSL_CAINFO"] == "/own.pem"
+
+
+def test_a_proxy_is_handed_on_under_both_of_its_names() -> None:
+    assert proxy_variables({"HTTPS_PROXY": "http://a", "no_proxy": "b", "NO_PROXY": "c"}) == {
+        "https_proxy": "http://a",
+        "HTTPS_PROXY": "http://a",
+        "no_proxy": "b",
+        "NO_PROXY": "b",
+    }

@@ -9,7 +9,7 @@ import pytest
 from farm.load.locks import format_lock, inputs_digest
 from farm.model.unit import Lock, Pin, RootfsBase, SmokeTest
 from farm.plan.resolve import lock_problem
-from farm.source.wants import pins_of
+from farm.source.inputs import input_of_pin, inputs_of
 from tests.support.projects import SHA, demo_unit, write_files
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def test_what_it_installs_is_locked_by_itself(tmp_path: Path) -> None:
     assert "was locked from other inputs" in lock_problem(write(test.lock_stem, SHA))
     locked = write(test.lock_stem, inputs_digest(test.lock_inputs), pin)
     assert lock_problem(locked) == ""
-    assert pins_of(locked) == (pin,)
+    assert inputs_of(locked)[1:] == (input_of_pin(pin),)
 
 
 @pytest.mark.parametrize("name", ["a; rm -rf /", "a/../b", "-c", "a b", "os\n", "../x"])

@@ -18,7 +18,7 @@ from farm.load.locks import format_lock, inputs_digest, parse_lock
 from farm.model.unit import LockInputs
 from farm.resolve.lock import Resolver, parse_compiled
 from farm.resolve.wheels import best_wheel, container_tags
-from farm.source.index import IndexFile, PackageIndex
+from farm.source.index import Listed, PackageIndex
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -200,8 +200,8 @@ def test_what_uv_writes_is_read_back(pins: dict[str, tuple[int, frozenset[str]]]
     assert found == pins
 
 
-def files(*names: str) -> list[IndexFile]:
-    return [IndexFile(filename=n, url="", sha256="0" * 64, size=None) for n in names]
+def files(*names: str) -> list[Listed]:
+    return [Listed(filename=n, url="", sha256="0" * 64, size=None) for n in names]
 
 
 def test_the_best_wheel_is_the_most_specific_that_the_glibc_allows() -> None:

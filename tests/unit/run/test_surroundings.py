@@ -76,10 +76,10 @@ def test_a_bundle_that_is_not_there_is_told(on_image: Unit, tmp_path: Path) -> N
 @given(st.text(st.characters(exclude_characters="\0", codec="utf-8"), min_size=1))
 def test_any_proxy_is_one_word_of_the_shell(value: str) -> None:
     words = shlex.split(proxy_script({"ALL_PROXY": value}))
-    assert words == ["export", f"ALL_PROXY={value}", f"all_proxy={value}"]
+    assert words == ["export", f"all_proxy={value}", "export", f"ALL_PROXY={value}"]
 
 
-def test_capitals_win_over_small_letters() -> None:
+def test_small_letters_win_over_capitals() -> None:
     script = proxy_script({"HTTP_PROXY": "http://a", "http_proxy": "http://b"})
-    assert script == "export HTTP_PROXY=http://a http_proxy=http://a\n"
+    assert script == "export http_proxy=http://b\nexport HTTP_PROXY=http://b\n"
     assert proxy_script({"HTTP_PROXY": "", "PATH": "/bin"}) == ""

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from farm.errors import FetchError, IntegrityError, StorageError
-from farm.host.children import Finished
+from farm.host.programs import Finished
 from farm.model.crates import Crate
 from farm.source.crates import _environment, _failure, lock_text, manifest
+from farm.source.inputs import CrateFile
 from farm.source.mirror import Mirror
 from farm.source.places import Places
 from farm.source.stage import stage, stage_each
-from farm.source.wants import CrateWant
 from tests.support.crates import REGISTRY, crate_bytes, sha256
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ NAMES = ("one", "two", "three", "four")
 CONTENTS = {name: crate_bytes(name, "1.0.0") for name in NAMES}
 CRATES = tuple(Crate(name=n, version="1.0.0", sha256=sha256(c)) for n, c in CONTENTS.items())
 WANTS = [
-    CrateWant(name=c.name, version="1.0.0", filename=c.filename, sha256=c.sha256, among=CRATES)
+    CrateFile(name=c.name, version="1.0.0", filename=c.filename, sha256=c.sha256, among=CRATES)
     for c in CRATES
 ]
 
@@ -83,7 +83,7 @@ def test_many_that_are_lacking_are_told_in_one_line(store: Store, sink: Sink) ->
 
 
 def test_one_that_two_files_pin_is_one(store: Store, sink: Sink) -> None:
-    other = CrateWant(
+    other = CrateFile(
         name="one", version="1.0.0", filename="one-1.0.0.crate", sha256=WANTS[0].sha256, among=()
     )
     assert {WANTS[0], other} == {WANTS[0]}
@@ -105,18 +105,23 @@ def test_what_cargo_is_asked_for_is_exactly_what_is_pinned() -> None:
 
 def test_a_full_disk_is_told_as_such() -> None:
     said = "error: failed to unpack\nCaused by:\n  No space left on device (os error 28)\n"
-    error = _failure(WANTS, Finished(status=101, stdout=b"", stderr=said))
+    error = _failure(WANTS, Finished(status=101, output=b"", errors=said.encode()))
     assert isinstance(error, StorageError)
 
 
-def test_the_users_way_to_the_registry_reaches_cargo_and_nothing_that_steers_a_build() -> None:
+def test_the_users_way_to_the_registry_reaches_cargo_and_nothing_that_steers_a_build(
+    tmp_path: Path,
+) -> None:
+    bundle = tmp_path / "ca.pem"
+    bundle.touch()
     variables = {
         "CARGO_HOME": "/u", "CARGO_BUILD_TARGET": "x", "CARGO_TARGET_DIR": "/t",
-        "CARGO_NET_RETRY": "9", "HTTPS_PROXY": "http://p", "SSL_CERT_FILE": "/ca.pem",
+        "CARGO_NET_RETRY": "9", "HTTPS_PROXY": "http://p", "SSL_CERT_FILE": str(bundle),
+        "PIP_CONFIG_FILE": "/dev/null",
     }  # fmt: skip
     found = _environment(variables, Path("/home/of/ours"))
     assert found["CARGO_HOME"] == "/home/of/ours"
-    assert found["CARGO_HTTP_CAINFO"] == "/ca.pem"
+    assert found["CARGO_HTTP_CAINFO"] == str(bundle)
     assert (found["CARGO_NET_RETRY"], found["HTTPS_PROXY"]) == ("9", "http://p")
     assert not {"CARGO_BUILD_TARGET", "CARGO_TARGET_DIR"} & set(found)
     own = _environment({**variables, "CARGO_HTTP_CAINFO": "/own.pem"}, Path("/h"))

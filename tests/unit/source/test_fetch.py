@@ -16,6 +16,7 @@ import pytest
 
 from farm.errors import CancelledError, FetchError, IntegrityError, StorageError
 from farm.events import Event, TaskProgress
+from farm.host.files import sha256_of
 from farm.host.network import NetworkSettings
 from farm.source.fetch import Download, Fetcher, GoneError
 from farm.store.blobs import Store
@@ -47,7 +48,7 @@ def test_a_file_arrives_whole_and_nothing_else_remains(
 ) -> None:
     url, sha256 = web.put("/a", CONTENT)
     assert fetcher.fetch(wanted(url, sha256, size=len(CONTENT))) == sha256
-    path = fetcher.store.get(sha256, verify=True)
+    path = fetcher.store.get(sha256)
     assert path is not None
     assert path.read_bytes() == CONTENT
     assert not list((fetcher.store.root / "partial").iterdir())
@@ -110,7 +111,7 @@ def test_rubbish_left_by_an_earlier_try_is_replaced_once(fetcher: Fetcher, web: 
         fetcher.store.folder("partial")
         partial_of(fetcher.store, sha256).write_bytes(rubbish)
         fetcher.fetch(wanted(url, sha256))
-        assert fetcher.store.get(sha256, verify=True) is not None
+        assert sha256_of(fetcher.store.path_of(sha256)) == sha256
         fetcher.store.path_of(sha256).unlink()
 
 
@@ -225,7 +226,7 @@ def test_a_full_disk_is_told_and_nothing_counts_as_whole(
         assert store.get(sha256) is None
         subprocess.run(["mount", "-o", "remount,size=3m", str(folder)], check=True)
         Fetcher(store=store, sink=sink, settings=NetworkSettings()).fetch(wanted(url, sha256))
-        assert store.get(sha256, verify=True) is not None
+        assert sha256_of(store.path_of(sha256)) == sha256
         assert (web.ranges()[-1] or "").startswith("bytes=")
     finally:
         subprocess.run(["umount", "-l", str(folder)], check=True)
@@ -271,7 +272,7 @@ def test_after_kill_9_the_next_try_resumes(fetcher: Fetcher, web: Web) -> None:
     assert fetcher.store.get(sha256) is None
     fetcher.fetch(wanted(url, sha256))
     assert web.ranges()[-1] == f"bytes={kept}-"
-    assert fetcher.store.get(sha256, verify=True) is not None
+    assert sha256_of(fetcher.store.path_of(sha256)) == sha256
 
 
 def test_processes_and_threads_wanting_the_same_file_fetch_it_once(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import random
 import subprocess
 import tarfile
 import threading
@@ -9,10 +10,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from farm.errors import CancelledError, FetchError
+from farm.errors import CancelledError, FetchError, StorageError
 from farm.events import Event, Notice, TaskProgress
 from farm.source.git import fetch_commit
-from farm.source.wants import GitWant
+from farm.source.inputs import GitCommit
+from farm.source.job import Job
 from farm.store.blobs import Store
 
 if TYPE_CHECKING:
@@ -62,8 +64,8 @@ def commit_all(folder: Path) -> str:
 @pytest.fixture
 def fetch(store: Store, sink: Callable[[Event], None]) -> Callable[..., str]:
     def call(url: str, commit: str, *, submodules: bool | tuple[str, ...] = False) -> str:
-        want = GitWant(url=url, commit=commit, submodules=submodules)
-        return fetch_commit(want, store=store, sink=sink)
+        want = GitCommit(url=url, commit=commit, submodules=submodules)
+        return fetch_commit(want, Job(store=store, sink=sink))
 
     return call
 
@@ -118,8 +120,8 @@ def test_the_same_commit_gives_the_same_archive_from_any_url(
     archives = set()
     for number, where in enumerate((url, f"file://{tmp_path}/copy.git")):
         store = Store(tmp_path / f"store{number}")
-        want = GitWant(url=where, commit=commit)
-        archives.add(fetch_commit(want, store=store, sink=sink))
+        want = GitCommit(url=where, commit=commit)
+        archives.add(fetch_commit(want, Job(store=store, sink=sink)))
     assert len(archives) == 1
 
 
@@ -379,7 +381,7 @@ def test_cancelling_leaves_no_process_no_folder_and_no_archive(
     cancel = threading.Event()
     cancel.set()
     with pytest.raises(CancelledError):
-        fetch_commit(GitWant(url=url, commit=commit), store=store, sink=sink, cancel=cancel)
+        fetch_commit(GitCommit(url=url, commit=commit), Job(store=store, sink=sink, cancel=cancel))
     assert list((store.root / "tmp").iterdir()) == []
     assert store.alias(f"git:{commit}") is None
 
@@ -389,3 +391,17 @@ def test_the_archive_is_stored_under_its_own_hash(
 ) -> None:
     sha256 = fetch(*repository(tmp_path / "repo", {"a": "1"}))
     assert hashlib.sha256(store.path_of(sha256).read_bytes()).hexdigest() == sha256
+
+
+def test_a_full_disk_is_a_storage_error(sink: Callable[[Event], None], tmp_path: Path) -> None:
+    content = random.Random(5).randbytes(600_000).hex()  # noqa: S311 - does not compress to nothing
+    url, commit = repository(tmp_path / "repo", {"a": content})
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(folder)], check=True)
+    try:
+        job = Job(store=Store(folder / "store"), sink=sink)
+        with pytest.raises(StorageError, match="no space left"):
+            fetch_commit(GitCommit(url=url, commit=commit), job)
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import shutil
+import tarfile
+import zlib
 from typing import TYPE_CHECKING
 
 import pytest
 
 from farm.errors import FetchError, IntegrityError, UsageError
+from farm.load.trees import tree_digest
+from farm.source.inputs import GitCommit, IndexFile, Sdist, Tree, UrlFile
 from farm.source.mirror import Mirror
 from farm.source.places import Places
 from farm.source.stage import stage, stage_each
-from farm.source.wants import FileWant, GitWant, IndexFileWant, SdistWant, TreeWant
 from farm.store.blobs import Store
 from tests.unit.source.test_git import commit_all, git, members, nested, repository
 
@@ -20,17 +25,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from farm.events import Event
-    from farm.source.wants import HashedWant, Want
+    from farm.source.inputs import HashedFile, Input
     from tests.unit.conftest import Web
 
     Sink = Callable[[Event], None]
 
 CONTENT = b"content"
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
-SDIST = SdistWant(name="my-pkg", version="1.0", sha256=SHA256)
-WHEEL = IndexFileWant(name="w", version="1", filename="w-1-py3-none-any.whl", sha256=SHA256)
+SDIST = Sdist(name="my-pkg", version="1.0", sha256=SHA256)
+WHEEL = IndexFile(name="w", version="1", filename="w-1-py3-none-any.whl", sha256=SHA256)
 NOWHERE = "https://nowhere.invalid"
-ARCHIVE = FileWant(url=f"{NOWHERE}/v1.tgz", sha256=SHA256, filename="sub-v1.tgz")
+ARCHIVE = UrlFile(urls=(f"{NOWHERE}/v1.tgz",), sha256=SHA256, filename="sub-v1.tgz")
 
 
 @pytest.fixture
@@ -52,12 +57,12 @@ def mirror(tmp_path: Path) -> Mirror:
     ],
 )
 def test_a_file_is_found_by_name_or_hash_without_a_network(
-    want: HashedWant, name: str, mirror: Mirror, store: Store, sink: Sink
+    want: HashedFile, name: str, mirror: Mirror, store: Store, sink: Sink
 ) -> None:
     (mirror.root / "files" / name).write_bytes(CONTENT)
     places = Places(mirror=mirror, offline=True)
     assert stage([want], store, sink, places=places) == {want: SHA256}
-    assert store.get(SHA256, verify=True)
+    assert store.path_of(SHA256).read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize("name", ["my_pkg-1.0.tar.gz", SHA256])
@@ -83,7 +88,7 @@ def test_what_the_mirror_lacks_comes_from_its_url(
     mirror: Mirror, store: Store, sink: Sink, web: Web
 ) -> None:
     url, sha256 = web.put("/a", b"a")
-    want = FileWant(url=url, sha256=sha256, filename="a")
+    want = UrlFile(urls=(url,), sha256=sha256, filename="a")
     assert stage([want], store, sink, places=Places(mirror=mirror)) == {want: sha256}
 
 
@@ -120,7 +125,7 @@ def test_a_commit_with_its_submodules_comes_from_repositories_of_the_mirror(
     for owner, name in (("me", "outer"), ("them", "inner")):
         place = mirror.root / "git" / owner / f"{name}.git"
         git(tmp_path, "clone", "-q", "--bare", str(tmp_path / name), str(place))
-    want = GitWant(url=f"{NOWHERE}/me/outer", commit=commit, submodules=True)
+    want = GitCommit(url=f"{NOWHERE}/me/outer", commit=commit, submodules=True)
     found = stage([want], store, sink, places=Places(mirror=mirror, offline=True))
     names = members(store, found[want])
     assert {"source/outer.txt", "source/dep/inner.txt"} <= set(names)
@@ -131,7 +136,7 @@ def test_a_repository_without_the_commit_proves_nothing(
 ) -> None:
     repository(tmp_path / "other", {"a": "a"})
     git(tmp_path, "clone", "-q", "--bare", "other", str(mirror.root / "git/me/outer.git"))
-    want = GitWant(url=f"{NOWHERE}/me/outer", commit="1" * 40)
+    want = GitCommit(url=f"{NOWHERE}/me/outer", commit="1" * 40)
     with pytest.raises(FetchError, match="switched off"):
         stage([want], store, sink, places=Places(mirror=mirror, offline=True))
     assert any("does not give 111111111111" in str(event) for event in events)
@@ -142,10 +147,10 @@ def test_a_mirror_that_was_filled_is_enough_for_another_machine(
 ) -> None:
     url, commit = nested(tmp_path)
     archive, sha256 = web.put("/sub-v1.tgz", CONTENT)
-    wants: list[Want] = [
-        GitWant(url=url, commit=commit, submodules=True),
-        GitWant(url=url, commit=commit),
-        FileWant(url=archive, sha256=sha256, filename="sub-v1.tgz"),
+    wants: list[Input] = [
+        GitCommit(url=url, commit=commit, submodules=True),
+        GitCommit(url=url, commit=commit),
+        UrlFile(urls=(archive,), sha256=sha256, filename="sub-v1.tgz"),
     ]
     filled = Mirror(root=tmp_path / "filled")
     here = stage(wants, store, sink, places=Places(keep=filled))
@@ -161,7 +166,9 @@ def test_a_mirror_that_was_filled_is_enough_for_another_machine(
 def test_files_of_one_name_are_kept_both(tmp_path: Path, store: Store) -> None:
     mirror = Mirror(root=tmp_path / "filled")
     wants = [
-        FileWant(url=f"{NOWHERE}/{n}/v1.tgz", sha256=store.add_stream([b"%d" % n]), filename="v1")
+        UrlFile(
+            urls=(f"{NOWHERE}/{n}/v1.tgz",), sha256=store.add_stream([b"%d" % n]), filename="v1"
+        )
         for n in range(2)
     ]
     places = [mirror.keep(want, store) for want in (*wants, *wants)]
@@ -172,15 +179,20 @@ def test_a_folder_beside_the_recipes_is_not_kept(tmp_path: Path, store: Store, s
     (tmp_path / "tree").mkdir()
     (tmp_path / "tree/a").touch()
     mirror = Mirror(root=tmp_path / "filled")
-    stage([TreeWant(path=tmp_path / "tree")], store, sink, places=Places(keep=mirror))
+    stage(
+        [Tree(path=tmp_path / "tree", digest=f"tree:{tree_digest(tmp_path / 'tree')}")],
+        store,
+        sink,
+        places=Places(keep=mirror),
+    )
     assert not mirror.root.exists()
 
 
 def test_all_that_is_lacking_is_told_at_once_in_order(
     mirror: Mirror, store: Store, sink: Sink
 ) -> None:
-    lost = GitWant(url=f"{NOWHERE}/me/outer", commit="1" * 40)
-    other = SdistWant(name="other", version="1", sha256="0" * 64)
+    lost = GitCommit(url=f"{NOWHERE}/me/outer", commit="1" * 40)
+    other = Sdist(name="other", version="1", sha256="0" * 64)
     (mirror.root / "files" / WHEEL.filename).write_bytes(CONTENT)
     places = Places(mirror=mirror, offline=True)
     found, failures = stage_each((lost, WHEEL, other), store, sink, places=places)
@@ -191,3 +203,119 @@ def test_all_that_is_lacking_is_told_at_once_in_order(
 def test_a_mirror_must_be_a_folder(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is no folder"):
         Mirror.at(tmp_path / "no")
+
+
+def mirrored(mirror: Mirror, tmp_path: Path) -> tuple[GitCommit, Path]:
+    """A commit, and the repository of the mirror that has it as loose objects."""
+    _, commit = repository(tmp_path / "outer", {"a": "good", "b": "other"})
+    place = mirror.root / "git/me/outer.git"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    git(tmp_path, "clone", "-q", "--bare", "outer", str(place))
+    return GitCommit(url=f"file://{tmp_path}/me/outer", commit=commit), place
+
+
+def plant(place: Path, name: str, *, content: bytes | None) -> None:
+    """Put other content under the name of a file's object; None removes the object."""
+    blob = git(place, "rev-parse", f"HEAD:{name}")
+    path = place / "objects" / blob[:2] / blob[2:]
+    path.unlink()
+    if content is not None:
+        path.write_bytes(zlib.compress(b"blob %d\0" % len(content) + content))
+
+
+def as_mirror(mirror: Mirror) -> Places:
+    return Places(mirror=mirror, offline=True)
+
+
+def as_kept(mirror: Mirror) -> Places:
+    return Places(keep=mirror, offline=True)
+
+
+@pytest.mark.parametrize("places", [as_mirror, as_kept])
+@pytest.mark.parametrize("content", [b"evil", b"evil, and longer", None])
+def test_a_repository_whose_objects_are_not_what_they_are_called_gives_nothing(
+    places: Callable[[Mirror], Places],
+    content: bytes | None,
+    store: Store,
+    sink: Sink,
+    tmp_path: Path,
+) -> None:
+    mirror = Mirror(root=tmp_path / "mirror")
+    want, place = mirrored(mirror, tmp_path)
+    plant(place, "a", content=content)
+    with pytest.raises(FetchError, match="switched off"):
+        stage([want], store, sink, places=places(mirror))
+    assert store.alias(want.digest) is None
+    # Where there is another way, it is gone.
+    (tmp_path / "me").mkdir()
+    (tmp_path / "outer").rename(tmp_path / "me/outer")
+    found = stage([want], store, sink, places=Places(mirror=mirror))
+    with tarfile.open(store.path_of(found[want])) as tar:
+        member = tar.extractfile("source/a")
+        assert member is not None
+        assert member.read() == b"good"
+
+
+@pytest.mark.parametrize("places", [as_mirror, as_kept])
+def test_a_replaced_object_of_a_mirror_does_not_count(
+    places: Callable[[Mirror], Places], mirror: Mirror, store: Store, sink: Sink, tmp_path: Path
+) -> None:
+    want, place = mirrored(mirror, tmp_path)
+    blob = git(place, "rev-parse", "HEAD:a")
+    evil = git(place, "hash-object", "-w", "--stdin", stdin="evil")
+    git(place, "replace", blob, evil)
+    found = stage([want], store, sink, places=places(mirror))
+    with tarfile.open(store.path_of(found[want])) as tar:
+        member = tar.extractfile("source/a")
+        assert member is not None
+        assert member.read() == b"good"
+
+
+def test_a_mirror_that_is_damaged_cannot_be_filled_further(
+    mirror: Mirror, store: Store, sink: Sink, tmp_path: Path
+) -> None:
+    want, place = mirrored(mirror, tmp_path)
+    plant(place, "a", content=b"evil")
+    (tmp_path / "me").mkdir()
+    (tmp_path / "outer").rename(tmp_path / "me/outer")
+    with pytest.raises(FetchError, match=r"outer\.git of the mirror is damaged"):
+        stage([want], store, sink, places=Places(keep=mirror))
+
+
+@pytest.mark.parametrize("places", [as_mirror, as_kept])
+def test_a_mirror_of_somebody_else_is_read(
+    places: Callable[[Mirror], Places], mirror: Mirror, store: Store, sink: Sink, tmp_path: Path
+) -> None:
+    want, place = mirrored(mirror, tmp_path)
+    for path in (place, *place.rglob("*")):
+        os.chown(path, 4321, 4321)
+    assert want in stage([want], store, sink, places=places(mirror))
+
+
+def test_a_folder_of_any_name_can_be_a_mirror(store: Store, sink: Sink, tmp_path: Path) -> None:
+    odd = tmp_path / "it's a $(touch ran) mirror; -x"
+    (odd / "files").mkdir(parents=True)
+    mirror = Mirror.at(odd)
+    want, _ = mirrored(mirror, tmp_path)
+    assert want in stage([want], store, sink, places=as_mirror(mirror))
+
+
+def test_a_fetch_that_failed_half_way_counts_for_nothing(
+    store: Store, sink: Sink, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A git that leaves the commit without its files, as one does whose disk is full."""
+    want, place = mirrored(Mirror(root=tmp_path / "mirror"), tmp_path)
+    commit = place / "objects" / want.commit[:2] / want.commit[2:]
+    bin_ = tmp_path / "bin"
+    bin_.mkdir()
+    (bin_ / "git").write_text(
+        "#!/bin/sh\n"
+        f'case "$*" in *" fetch "*) mkdir -p objects/{want.commit[:2]}; '
+        f"cp {commit} objects/{want.commit[:2]}/; exit 1;; esac\n"
+        f'exec {shutil.which("git")} "$@"\n'
+    )
+    (bin_ / "git").chmod(0o755)
+    monkeypatch.setenv("PATH", str(bin_), prepend=os.pathsep)
+    with pytest.raises(FetchError, match="cannot fetch"):
+        stage([want], store, sink)
+    assert store.alias(want.digest) is None

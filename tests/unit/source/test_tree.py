@@ -8,10 +8,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from farm.errors import FetchError, RecipeError
+from farm.errors import FetchError, IntegrityError, RecipeError
+from farm.load.trees import tree_digest
 from farm.source.tar import Entry, Kind, TarWriter, sorted_entries
-from farm.source.tree import pack_tree
-from farm.store.blobs import STORED_TIME_S, Store
+from farm.source.tree import pack_tree as pack_as_planned
+from farm.store.blobs import STORED_TIME_S, Store, Writer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,6 +23,10 @@ def fill(folder: Path, *names: str) -> Path:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(name)
     return folder
+
+
+def pack_tree(folder: Path, store: Store) -> str:
+    return pack_as_planned(folder, f"tree:{tree_digest(folder)}", store)
 
 
 def test_two_equal_folders_give_one_archive(store: Store, tmp_path: Path) -> None:
@@ -62,6 +67,52 @@ def test_links_and_devices_are_refused(store: Store, tmp_path: Path) -> None:
     (folder / "link").symlink_to("/etc/passwd")
     with pytest.raises(RecipeError):
         pack_tree(folder, store)
+
+
+@pytest.mark.parametrize("change", ["longer than before", "", None])
+def test_a_folder_that_was_saved_into_since_it_was_planned_is_not_stored(
+    change: str | None, store: Store, tmp_path: Path
+) -> None:
+    folder = fill(tmp_path / "tree", "a", "b")
+    digest = f"tree:{tree_digest(folder)}"
+    if change is None:
+        (folder / "a").unlink()
+    else:
+        (folder / "a").write_text(change)
+    with pytest.raises(IntegrityError, match="not what it was when the build was planned"):
+        pack_as_planned(folder, digest, store)
+    assert store.alias(digest) is None
+
+
+def test_a_folder_that_is_saved_into_while_it_is_packed_is_not_stored(
+    store: Store, tmp_path: Path
+) -> None:
+    """The writer that takes the first file changes the second, as an editor might."""
+    folder = fill(tmp_path / "tree", "a", "b")
+    digest = f"tree:{tree_digest(folder)}"
+
+    class Saving(Store):
+        def writer(self, *, expected: str | None = None) -> Writer:
+            (folder / "b").write_text("saved meanwhile")
+            return super().writer(expected=expected)
+
+    with pytest.raises(IntegrityError, match="not what it was"):
+        pack_as_planned(folder, digest, Saving(store.root))
+    assert store.alias(digest) is None
+
+
+def test_a_file_that_vanishes_while_the_folder_is_packed_is_named(
+    store: Store, tmp_path: Path
+) -> None:
+    folder = fill(tmp_path / "tree", "a", "b")
+
+    class Removing(Store):
+        def writer(self, *, expected: str | None = None) -> Writer:
+            (folder / "b").unlink()
+            return super().writer(expected=expected)
+
+    with pytest.raises(IntegrityError, match="b cannot be read: No such file"):
+        pack_as_planned(folder, f"tree:{tree_digest(folder)}", Removing(store.root))
 
 
 NAMES = st.text(st.sampled_from("ab.-"), min_size=1, max_size=3).filter(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import subprocess
@@ -13,11 +14,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from farm.errors import IntegrityError, StorageError
+from farm.host.locks import LOCK_ALONE, take
 from farm.store.blobs import STORED_TIME_S, Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+
+SEALED_NS = STORED_TIME_S * 1_000_000_000 + len(b"content") * 1000
 
 
 def digest(content: bytes) -> str:
@@ -50,7 +55,7 @@ def tiny_disk(tmp_path: Path) -> Iterator[Path]:
 def test_what_goes_in_comes_out_by_its_hash(store: Store, chunks: list[bytes]) -> None:
     content = b"".join(chunks)
     assert store.add_stream(chunks) == digest(content)
-    found = store.get(digest(content), verify=True)
+    found = store.get(digest(content))
     assert found is not None
     assert found.read_bytes() == content
     assert store.add_stream([content]) == digest(content)
@@ -66,7 +71,7 @@ def test_an_entry_is_read_only_with_a_fixed_time_in_a_tagged_folder(store: Store
         digest(b"content"),
     )
     assert path.stat().st_mode & 0o777 == 0o444
-    assert path.stat().st_mtime == STORED_TIME_S
+    assert path.stat().st_mtime_ns == SEALED_NS
     assert (store.root / "CACHEDIR.TAG").read_text().startswith("Signature: 8a477f597d28d172789f0")
 
 
@@ -103,31 +108,37 @@ def test_a_writer_that_fails_leaves_nothing(store: Store) -> None:
     assert everything(store.root) == []
 
 
-def test_a_corrupted_entry_is_found_by_verifying_and_moved_away(store: Store) -> None:
-    sha256 = store.add_stream([b"good"])
-    path = store.path_of(sha256)
-    path.chmod(0o644)
-    path.write_bytes(b"evil")
-    os.utime(path, (STORED_TIME_S, STORED_TIME_S))
-    assert store.get(sha256) is not None
-    assert store.get(sha256, verify=True) is None
-    assert [path.read_bytes() for path in (store.root / "corrupt").iterdir()] == [b"evil"]
-    assert store.add_stream([b"good"]) == sha256
-    assert store.get(sha256, verify=True) is not None
-
-
 def test_an_entry_somebody_wrote_into_is_noticed_without_asking(store: Store) -> None:
     sha256 = store.add_stream([b"good"])
     store.path_of(sha256).chmod(0o644)
     store.path_of(sha256).write_bytes(b"evil")
     assert store.get(sha256) is None
+    assert everything(store.root) == []
+    assert store.add_stream([b"good"]) == sha256
+    assert store.get(sha256) is not None
+
+
+def test_an_entry_that_was_cut_is_noticed_even_where_its_time_was_put_back(store: Store) -> None:
+    sha256 = store.add_stream([b"good"])
+    path = store.path_of(sha256)
+    stored = path.stat()
+    path.chmod(0o644)
+    path.write_bytes(b"goo")
+    os.utime(path, ns=(stored.st_atime_ns, stored.st_mtime_ns))
+    assert store.get(sha256) is None
+
+
+def test_an_entry_of_an_older_farm_is_taken_as_it_is(store: Store) -> None:
+    path = store.path_of(store.add_stream([b"good"]))
+    os.utime(path, (STORED_TIME_S, STORED_TIME_S))
+    assert store.get(path.name) == path
 
 
 def test_an_entry_that_was_only_touched_stays(store: Store) -> None:
-    sha256 = store.add_stream([b"good"])
+    sha256 = store.add_stream([b"content"])
     os.utime(store.path_of(sha256))
     assert store.get(sha256) is not None
-    assert store.path_of(sha256).stat().st_mtime == STORED_TIME_S
+    assert store.path_of(sha256).stat().st_mtime_ns == SEALED_NS
 
 
 def test_an_alias_leads_to_its_file_as_long_as_it_is_there(store: Store) -> None:
@@ -166,7 +177,7 @@ def test_linking_out_to_another_file_system_copies(store: Store, tiny_disk: Path
     sha256 = store.add_stream([b"content"])
     store.link_to(sha256, tiny_disk / "file")
     assert (tiny_disk / "file").read_bytes() == b"content"
-    assert (tiny_disk / "file").stat().st_mtime == STORED_TIME_S
+    assert (tiny_disk / "file").stat().st_mtime_ns == SEALED_NS
     assert (tiny_disk / "file").stat().st_mode & 0o777 == 0o444
 
 
@@ -208,7 +219,7 @@ def test_two_processes_adding_the_same_things_at_once_both_succeed(store: Store)
         "for n in range(40):\n"
         "    sha = store.add_stream([b'%d' % n] * 1000)\n"
         "    store.set_alias(f'key{n}', sha)\n"
-        "    assert store.get(sha, verify=True) and store.alias(f'key{n}') == sha\n"
+        "    assert store.get(sha) and store.alias(f'key{n}') == sha\n"
     )
     argv = [sys.executable, "-c", script, str(store.root)]
     children = [subprocess.Popen(argv) for _ in range(2)]
@@ -232,15 +243,52 @@ def test_threads_adding_the_same_thing_at_once_all_succeed(store: Store) -> None
     assert len(found) == 8
 
 
+def age(path: Path, days: float) -> None:
+    then = time.time() - days * 86400
+    os.utime(path, (then, then))
+
+
 def test_sweeping_removes_what_killed_writers_left_and_nothing_else(store: Store) -> None:
     tmp = store.folder("tmp")
-    hour_ago = time.time() - 7200
     for name in ("old-file", "new-file"):
         (tmp / name).write_bytes(b"half")
     (tmp / "old-folder").mkdir()
     (tmp / "old-folder" / "x").write_bytes(b"")
     with store.work_folder() as working:
         for path in (tmp / "old-file", tmp / "old-folder", working):
-            os.utime(path, (hour_ago, hour_ago))
+            age(path, 0.1)
         store.sweep()
         assert {path.name for path in tmp.iterdir()} == {"new-file", working.name}
+
+
+def test_sweeping_removes_downloads_that_nobody_went_on_with_for_a_month(store: Store) -> None:
+    partial = store.folder("partial")
+    for name, days in (("a" * 64, 31), ("b" * 64, 29), ("c" * 64, 31)):
+        for path in (partial / name, partial / f"{name}.json"):
+            path.write_bytes(b"half")
+            age(path, days)
+    (store.folder("corrupt") / "f").write_bytes(b"of an older farm")
+    held = take(partial / ("c" * 64), LOCK_ALONE)
+    assert held is not None
+    store.sweep()
+    os.close(held)
+    assert {path.name[0] for path in partial.iterdir() if len(path.name) == 64} == {"b", "c"}
+    assert not list((store.root / "corrupt").iterdir())
+
+
+def test_sweeping_leaves_alone_what_took_the_name_of_what_it_looked_at(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = store.folder("partial") / ("a" * 64)
+    path.write_bytes(b"half")
+    age(path, 31)
+    lock = fcntl.flock
+
+    def renamed_meanwhile(fd: int, kind: int) -> None:
+        path.unlink()
+        path.write_bytes(b"another's")
+        lock(fd, kind)
+
+    monkeypatch.setattr(fcntl, "flock", renamed_meanwhile)
+    store.sweep()
+    assert path.read_bytes() == b"another's"

@@ -1,0 +1,143 @@
+"""Bare repositories in folders of ours, and how git is run on them.
+
+Whatever git fetches it hashes itself, so a commit that is complete in a repository
+of ours is what its id says, wherever it came from.  git does not hash what it reads
+from a repository that was there before; so nothing is ever read from another one.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from farm.errors import FetchError
+from farm.host import programs
+from farm.host.files import storage_error, storage_errors
+from farm.host.network import NetworkSettings
+from farm.host.urls import redact
+from farm.source.giturls import allowed_protocols
+from farm.source.job import programs_needed
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Mapping
+    from pathlib import Path
+
+# What of the user's GIT_* variables reaches git: how to connect, and the user's
+# own configuration (insteadOf, say); never which repository or index to use.
+_KEPT = ("GIT_SSL_", "GIT_SSH", "GIT_CONFIG", "GIT_HTTP_", "GIT_PROXY_", "GIT_ASKPASS")
+_SETTINGS = (
+    "core.hooksPath=/dev/null",
+    "core.fsmonitor=false",
+    "gc.auto=0",
+    "maintenance.auto=false",
+    "fetch.recurseSubmodules=false",
+    "protocol.ext.allow=never",
+)
+GIT = ("git", *(part for setting in _SETTINGS for part in ("-c", setting)))
+_FETCH = ("fetch", "--quiet", "--no-tags", "--no-write-fetch-head")
+_EVERY = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
+# The user named the folder, whoever owns it, and any commit that it has is given.
+_OF_FOLDER = (
+    "--upload-pack=git -c safe.directory='*' -c uploadpack.allowAnySHA1InWant=true upload-pack"
+)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Repository:
+    """A bare repository in a folder of ours, for one commit that comes from ``url``."""
+
+    url: str
+    commit: str
+    folder: Path
+    environ: Mapping[str, str]
+    cancel: threading.Event | None
+
+    def init(self) -> None:
+        """Make it, if it is not there.
+
+        Raises:
+            FetchError: git cannot, or is missing.
+            StorageError: the folder cannot be made.
+        """
+        with storage_errors(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+        self.ask("init", "--quiet", "--bare", "--template=", ".")
+
+    def run(self, *argv: str, protocols: str = "") -> programs.Finished:
+        """Run git on it; the status is the caller's to judge.
+
+        Raises:
+            FetchError: git is missing.
+            StorageError: the disk is full.
+            CancelledError: cancelled; git has been ended.
+        """
+        environ = {**self.environ, "GIT_ALLOW_PROTOCOL": protocols}
+        with programs_needed():
+            done = programs.run([*GIT, *argv], env=environ, cwd=self.folder, cancel=self.cancel)
+        if done.status and os.strerror(errno.ENOSPC) in done.complaint:
+            raise storage_error(OSError(errno.ENOSPC, ""), self.folder)
+        return done
+
+    def ask(self, *argv: str) -> bytes:
+        """What git says of it.
+
+        Raises:
+            FetchError: git fails, or says more than is taken.
+        """
+        done = self.run(*argv)
+        if done.status or len(done.output) >= programs.MOST_BYTES:
+            raise FetchError(
+                f"git {argv[0]} failed on {redact(self.url)} at {self.commit}",
+                details=done.last_words,
+            )
+        return done.output
+
+    def complete(self) -> bool:
+        """Whether it has the commit with every file of it."""
+        commit = f"{self.commit}^{{commit}}"
+        return self.run("rev-list", "--objects", "--no-walk", "--quiet", commit).status == 0
+
+    def fetch_from(self, folder: Path, *refs: str) -> programs.Finished:
+        """Take the commit from a repository on this machine; whether it came `complete` tells."""
+        options = ("--depth=1", "--update-shallow", _OF_FOLDER)
+        wanted = refs or (self.commit,)
+        return self.run(*_FETCH, *options, "--", str(folder), *wanted, protocols="file")
+
+    def fetch_exact(self) -> programs.Finished:
+        """Take only the commit from its URL; not every server gives one that is no tip."""
+        return self.run(*_FETCH, "--depth=1", "--", self.url, self.commit, protocols=self._allowed)
+
+    def fetch_all(self) -> programs.Finished:
+        """Take every branch and tag from its URL."""
+        return self.run(*_FETCH, "--", self.url, *_EVERY, protocols=self._allowed)
+
+    @property
+    def _allowed(self) -> str:
+        rewritten = self.ask("ls-remote", "--get-url", "--", self.url).decode().strip()
+        return ":".join(allowed_protocols(self.url, rewritten))
+
+
+def environment(variables: Mapping[str, str]) -> dict[str, str]:
+    """What git is given of farm's own environment.
+
+    Raises:
+        FetchError: a CA bundle is named that does not exist.
+    """
+    kept = {
+        name: value
+        for name, value in variables.items()
+        if not name.startswith("GIT_") or name.startswith(_KEPT)
+    }
+    bundle = NetworkSettings.of_machine(variables).ca_bundle
+    if bundle is not None:
+        kept.setdefault("GIT_SSL_CAINFO", bundle)
+    kept.setdefault("GIT_SSH_COMMAND", "ssh -o BatchMode=yes")
+    return {
+        **kept,
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_LFS_SKIP_SMUDGE": "1",
+        "LC_ALL": "C",
+    }
