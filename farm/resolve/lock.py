@@ -9,9 +9,11 @@ from __future__ import annotations
 import os
 import re
 import sys
+import tomllib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from packaging.pylock import Pylock, PylockValidationError
 from packaging.utils import canonicalize_name
 
 from farm.errors import FetchError, LockError
@@ -29,42 +31,30 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
     from pathlib import Path
 
+    from packaging.pylock import Package
     from packaging.requirements import Requirement
     from packaging.tags import Tag
 
     from farm.host.network import NetworkSettings
     from farm.model.unit import LockInputs
-    from farm.source.index import PackageIndex
     from farm.store.blobs import Store
 
 _MACHINE = "x86_64"
 _UV_GLIBC = (17, 28, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40)  # what --python-platform knows
 _KEPT = ("PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "XDG_CACHE_HOME", "UV_CACHE_DIR", "NETRC")
 _OPTIONS = (
-    *("--generate-hashes", "--no-build", "--no-header", "--no-annotate", "--no-config"),
+    *("--format=pylock.toml", "--no-build", "--no-header", "--no-annotate", "--no-config"),
     *("--no-python-downloads", "--no-progress", "--color=never"),
 )
-_PINNED = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])?==([^\s;\\]+)")
-_HASH = re.compile(r"--hash=sha256:([0-9a-f]{64})")
-_COMMENT = re.compile(r"(^|\s)#.*$")
 _NOISE = re.compile(r"(?:warning|Using|Resolved|Updating)\b")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Resolved:
-    """One requirement as uv resolved it: any file with one of these hashes is it."""
-
-    name: str
-    version: str
-    hashes: frozenset[str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Resolver:
-    """uv and the index, with a store whose folder serves for temporary files."""
+    """uv, set up as the machine is; the store's folder serves for temporary files."""
 
     store: Store
-    index: PackageIndex
+    settings: NetworkSettings
     environ: Mapping[str, str] | None = None
     cancel: threading.Event | None = None
 
@@ -83,15 +73,13 @@ class Resolver:
         digest = inputs_digest(inputs)
         tags = container_tags(python=inputs.python, glibc=inputs.glibc, machine=_MACHINE)
         wanted = _wanted(from_source, inputs)
-        resolved = self.resolve(wanted, inputs) if wanted else ()
-        pins = [self._pin(item, tags, inputs) for item in resolved]
+        resolved = self._resolve(wanted, inputs) if wanted else ()
+        pins = [_pin(package, tags, inputs) for package in resolved]
         return Lock(inputs=digest, pins=tuple(sorted(pins, key=lambda pin: pin.name)))
 
-    def resolve(self, wanted: Sequence[str], inputs: LockInputs) -> tuple[Resolved, ...]:
-        """What uv makes of requirements for the container.  Raises like `lock`."""
-        env = _uv_environment(
-            os.environ if self.environ is None else self.environ, self.index.settings
-        )
+    def _resolve(self, wanted: Sequence[str], inputs: LockInputs) -> Sequence[Package]:
+        """What uv makes of requirements for the container, each with its wheels."""
+        env = _uv_environment(os.environ if self.environ is None else self.environ, self.settings)
         with self.store.work_folder() as folder, programs_needed():
             done = programs.run(
                 [_uv(), "pip", "compile", "-", *_OPTIONS, *_target(inputs, folder)],
@@ -102,45 +90,38 @@ class Resolver:
             )
         if done.status:
             raise _unresolved(wanted, done.complaint)
-        return parse_compiled(done.text)
-
-    def _pin(self, resolved: Resolved, tags: Sequence[Tag], inputs: LockInputs) -> Pin:
-        wheels = self.index.wheels(resolved.name, resolved.version)
-        file = best_wheel([w for w in wheels if w.sha256 in resolved.hashes], tags)
-        if file is None:
-            names = ", ".join(wheel.filename for wheel in wheels) or "none at all"
-            raise LockError(
-                f"{resolved.name} {resolved.version} has no wheel for CPython {inputs.python} "
-                f"with glibc {inputs.glibc}",
-                hint="constrain it to a version that has one, or provide it by a source",
-                details=[f"its wheels: {names[:500]}"],
-            )
-        return Pin(
-            name=canonicalize_name(resolved.name),
-            version=resolved.version,
-            filename=file.filename,
-            sha256=file.sha256,
-        )
+        return parsed(done.text)
 
 
-def parse_compiled(text: str) -> tuple[Resolved, ...]:
-    """Read pip requirements with hashes, as uv writes them.
+def parsed(text: str) -> Sequence[Package]:
+    """Read what uv writes: a pylock.toml (https://packaging.python.org/en/latest/specifications/pylock-toml/).
 
     Raises:
-        LockError: a line is neither a pin nor a comment, or a pin has no sha256.
+        LockError: it is none.
     """
-    found = []
-    for raw in text.replace("\\\n", " ").splitlines():
-        line = _COMMENT.sub("", raw).strip()
-        if not line:
-            continue
-        match = _PINNED.match(line)
-        hashes = frozenset(_HASH.findall(line))
-        if match is None or not hashes:
-            raise LockError(f"uv gave a line that is no pin with hashes: {line[:100]!r}")
-        name = canonicalize_name(match[1])
-        found.append(Resolved(name=name, version=match[2], hashes=hashes))
-    return tuple(found)
+    try:
+        return Pylock.from_dict(tomllib.loads(text)).packages
+    except (tomllib.TOMLDecodeError, PylockValidationError) as error:
+        raise LockError(f"uv gave no pylock.toml: {error}") from error
+
+
+def _pin(package: Package, tags: Sequence[Tag], inputs: LockInputs) -> Pin:
+    wheels = [wheel for wheel in package.wheels or () if "sha256" in wheel.hashes]
+    wheel = best_wheel(wheels, tags)
+    if wheel is None:
+        names = ", ".join(wheel.filename for wheel in wheels) or "none at all"
+        raise LockError(
+            f"{package.name} {package.version} has no wheel for CPython {inputs.python} "
+            f"with glibc {inputs.glibc}",
+            hint="constrain it to a version that has one, or provide it by a source",
+            details=[f"its wheels: {names[:500]}"],
+        )
+    return Pin(
+        name=package.name,
+        version=str(package.version),
+        filename=wheel.filename,
+        sha256=wheel.hashes["sha256"],
+    )
 
 
 def _wanted(from_source: Sequence[str], inputs: LockInputs) -> list[str]:

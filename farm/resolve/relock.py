@@ -67,12 +67,11 @@ def lock_path(unit: Unit, project: Project) -> Path:
 def _resolver(store: Store, index: str | None) -> Resolver:
     from farm.host.network import NetworkSettings
     from farm.resolve.lock import Resolver
-    from farm.source.index import PackageIndex
 
     settings = NetworkSettings.of_machine()
     if index is not None:
         settings = replace(settings, index_url=index)
-    return Resolver(store=store, index=PackageIndex(settings))
+    return Resolver(store=store, settings=settings)
 
 
 def _locks(

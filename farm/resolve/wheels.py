@@ -5,15 +5,20 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from packaging.tags import Tag, compatible_tags, cpython_tags
-from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+from packaging.tags import (
+    Tag,
+    compatible_tags,
+    cpython_tags,
+    create_compatible_tags_selector,
+)
+from packaging.utils import parse_wheel_filename
 
 from farm.errors import LockError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from farm.source.index import Listed
+    from packaging.pylock import PackageWheel
 
 # Names that older wheels use for a glibc version (PEP 600).
 _LEGACY = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
@@ -58,17 +63,9 @@ def _platforms(glibc: tuple[int, int], machine: str) -> Iterator[str]:
     yield f"linux_{machine}"
 
 
-def best_wheel(files: Iterable[Listed], tags: Sequence[Tag]) -> Listed | None:
+def best_wheel(wheels: Iterable[PackageWheel], tags: Sequence[Tag]) -> PackageWheel | None:
     """The wheel that comes first in ``tags``, with the highest build number; None if none fits."""
-    order = {tag: position for position, tag in enumerate(tags)}
-    ranked = []
-    for file in files:
-        try:
-            _, _, build, offered = parse_wheel_filename(file.filename)
-        except InvalidWheelFilename:
-            continue
-        positions = [order[tag] for tag in offered if tag in order]
-        if positions:
-            number, letters = build or (0, "")
-            ranked.append((min(positions), -number, letters, file.filename, file))
-    return min(ranked)[-1] if ranked else None
+    found = [(parse_wheel_filename(wheel.filename), wheel) for wheel in wheels]
+    found.sort(key=lambda pair: pair[0][2], reverse=True)
+    select = create_compatible_tags_selector(tags)
+    return next(select((wheel, offered) for (*_, offered), wheel in found), None)

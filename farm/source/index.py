@@ -112,19 +112,6 @@ class PackageIndex:
             hint="correct the pinned hash, if this is what you mean to build",
         )
 
-    def wheels(self, name: str, version: str) -> tuple[Listed, ...]:
-        """Every wheel of a version that the index gives a sha256 for.
-
-        Raises:
-            FetchError: no such project or version.
-        """
-        files = self._files(name, version)
-        return tuple(
-            self._listed(name, file)
-            for file in files
-            if file.package_type == "wheel" and "sha256" in file.digests
-        )
-
     def _files(self, name: str, version: str) -> list[pypi_simple.DistributionPackage]:
         page = self._page(name)
         wanted = _version(version)

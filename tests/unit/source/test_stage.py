@@ -380,10 +380,9 @@ crate = Crate(name="a", version="1.0.0", sha256="1" * 64)
 if {program!r} == "uv":
     import uv
     from farm.resolve.lock import Resolver
-    from farm.source.index import PackageIndex
     uv.find_uv_bin = lambda: {str(stand_in)!r}
     asked = LockInputs(source="", requires=("a",), provided=(), python="3.13", glibc="2.41")
-    Resolver(store=store, index=PackageIndex(NetworkSettings())).lock(asked, [])
+    Resolver(store=store, settings=NetworkSettings()).lock(asked, [])
 stage([
     GitCommit(url="https://nowhere.invalid/a/b", commit="1" * 40)
     if {program!r} == "git"
