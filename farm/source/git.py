@@ -185,11 +185,16 @@ class _Fetch:
             # Without a name git would take the commit for garbage.
             ref = f"+{made.commit}:refs/heads/farm-{made.commit}"
             done = kept.fetch_from(made.folder, ref)
+        if done.status:
+            raise FetchError(
+                f"{place} of the mirror does not take {made.commit[:12]}: {_fatal(done)}",
+                hint="is it yours to write? or damaged: then remove it, and fetch again",
+                details=done.last_words,
+            )
         if not self._from_mirror(made.url, made.commit, place):
             raise FetchError(
                 f"{place} of the mirror is damaged: it does not give {made.commit}",
                 hint="remove it, and fetch again",
-                details=done.last_words,
             )
 
     def _blobs(
@@ -276,12 +281,22 @@ class _BlobReader:
         self._answer = cast("IO[bytes]", child.stdout)
 
     def add(self, blob: _Blob, tar: TarWriter) -> bool:
-        """Archive a blob's content; true if it is a Git LFS pointer."""
+        """Archive a blob's content; true if it is a Git LFS pointer.
+
+        Raises:
+            FetchError: git does not give it, or ended on the way.
+        """
+        try:
+            return self._add(blob, tar)
+        except OSError as error:
+            raise _unreadable(blob) from error
+
+    def _add(self, blob: _Blob, tar: TarWriter) -> bool:
         self._ask.write(blob.blob.encode() + b"\n")
         self._ask.flush()
         head = self._answer.readline().split()
         if head != [blob.blob.encode(), b"blob", str(blob.entry.size).encode()]:
-            raise FetchError(f"git cannot read {blob.entry.path!r} of {blob.repository.commit}")
+            raise _unreadable(blob)
         pointer = False
         if blob.entry.kind is Kind.LINK:
             target = self._answer.read(blob.entry.size).decode(errors="surrogateescape")
@@ -294,6 +309,10 @@ class _BlobReader:
             tar.add(blob.entry, self._answer)
         self._answer.read(1)
         return pointer
+
+
+def _unreadable(blob: _Blob) -> FetchError:
+    return FetchError(f"git cannot read {blob.entry.path!r} of {blob.repository.commit}")
 
 
 def _tree(repository: Repository) -> Iterator[tuple[str, str, int, str]]:
@@ -325,9 +344,12 @@ def _url_of(repository: Repository, urls: Mapping[str, str], name: str) -> str:
 
 
 def _refused(url: str, commit: str, done: programs.Finished) -> FetchError:
-    first = next((line for line in done.last_words if "fatal" in line), "")
     return FetchError(
-        f"cannot fetch {commit} from {redact(url)}: {first or 'git failed'}",
+        f"cannot fetch {commit} from {redact(url)}: {_fatal(done)}",
         details=done.last_words,
         hint="check the URL, the network, and that git may read it without asking for a password",
     )
+
+
+def _fatal(done: programs.Finished) -> str:
+    return next((line for line in done.last_words if "fatal" in line), "git failed")

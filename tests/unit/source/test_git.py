@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import shutil
 import subprocess
 import tarfile
 import threading
@@ -372,6 +373,27 @@ def test_names_that_are_not_utf8_survive(
     found = members(store, fetch(url, commit_all(folder)))
     assert os.fsdecode(b"source/caf\xe9") in found
     assert "source/" + "x" * 150 + "/" + "y" * 150 in found
+
+
+@pytest.mark.parametrize("dies", ["exit 1", 'read -r id; echo "$id blob 4"; printf go; exit 1'])
+def test_a_git_that_dies_while_it_gives_files_is_a_fetch_error(
+    dies: str,
+    fetch: Callable[..., str],
+    store: Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    url, commit = repository(tmp_path / "repo", {"a": "1234", "b": "5678"})
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin/git"
+    program.write_text(
+        f'#!/bin/sh\ncase "$*" in *" cat-file "*) {dies};; esac\nexec {shutil.which("git")} "$@"\n'
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
+    with pytest.raises(FetchError, match=f"cannot read 'a' of {commit}"):
+        fetch(url, commit)
+    assert store.alias(f"git:{commit}") is None
 
 
 def test_cancelling_leaves_no_process_no_folder_and_no_archive(

@@ -282,14 +282,35 @@ def test_a_mirror_that_is_damaged_cannot_be_filled_further(
         stage([want], store, sink, places=Places(keep=mirror))
 
 
+def give_away(place: Path) -> None:
+    for path in (place, *place.rglob("*")):
+        os.chown(path, 4321, 4321)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
 @pytest.mark.parametrize("places", [as_mirror, as_kept])
 def test_a_mirror_of_somebody_else_is_read(
     places: Callable[[Mirror], Places], mirror: Mirror, store: Store, sink: Sink, tmp_path: Path
 ) -> None:
     want, place = mirrored(mirror, tmp_path)
-    for path in (place, *place.rglob("*")):
-        os.chown(path, 4321, 4321)
+    give_away(place)
     assert want in stage([want], store, sink, places=places(mirror))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_a_mirror_of_somebody_else_is_not_written_and_not_called_damaged(
+    mirror: Mirror, store: Store, sink: Sink, tmp_path: Path
+) -> None:
+    """Its configuration could make git run something, so git itself refuses."""
+    _, place = mirrored(mirror, tmp_path)
+    (tmp_path / "outer/a").write_text("newer")
+    commit = commit_all(tmp_path / "outer")
+    give_away(place)
+    (tmp_path / "me").mkdir()
+    (tmp_path / "outer").rename(tmp_path / "me/outer")
+    newer = GitCommit(url=f"file://{tmp_path}/me/outer", commit=commit)
+    with pytest.raises(FetchError, match=r"does not take .*: fatal: detected dubious"):
+        stage([newer], store, sink, places=Places(keep=mirror))
 
 
 def test_a_folder_of_any_name_can_be_a_mirror(store: Store, sink: Sink, tmp_path: Path) -> None:
