@@ -8,6 +8,9 @@ Files, below ``--out``: ``logs/NAME.log`` (the bytes as they came),
 ``logs/NAME.timed.log`` (each line after the UTC time at which it began), and
 ``status.json``, written last and in one piece.  ``--spill`` is a folder in a
 cache mount; ``KEY.log`` there survives a cancelled or killed build.
+
+``--jobs`` is a file, which need not be there, of lines like ``MAX_JOBS=4``: the numbers
+of this machine, which the command gets in the place of those in the environment.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import resource
 import selectors
 import signal
@@ -40,6 +44,12 @@ QUIET_S = 1.0
 DRAIN_S = 10.0
 """After the command has ended: how long a left-over process may go on printing."""
 SPILL_AGE_S = 7 * 86400
+JOBS = {
+    "MAX_JOBS": ("MAX_JOBS", "CMAKE_BUILD_PARALLEL_LEVEL", "CARGO_BUILD_JOBS"),
+    "NVCC_THREADS": ("NVCC_THREADS",),
+}
+"""What a file of jobs may say, and which variables of the environment then say it."""
+JOBS_LINE = re.compile(r"([A-Z_]+)=([1-9][0-9]{0,4})")
 OOM_FILES = ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control")
 PEAK_FILES = ("/sys/fs/cgroup/memory.peak", "/sys/fs/cgroup/memory/memory.max_usage_in_bytes")
 
@@ -193,6 +203,21 @@ def open_spill(path: Path | None) -> BinaryIO | None:
         return None
 
 
+def take_jobs(path: Path | None) -> None:
+    """Put the numbers of a file of jobs, if there is one, in the place of the environment's.
+
+    Raises:
+        ValueError: It says anything but such numbers.
+    """
+    if path is None or not path.exists():
+        return
+    for line in path.read_text(encoding="ascii").splitlines():
+        said = JOBS_LINE.fullmatch(line)
+        if said is None or said[1] not in JOBS:
+            raise ValueError(f"{line[:LINE_CHARACTERS]!r} is no number of jobs")
+        os.environ.update(dict.fromkeys({*JOBS[said[1]]} & {*os.environ}, said[2]))
+
+
 def pump(child: subprocess.Popen[bytes], tee: Tee) -> None:
     """Copy the child's output until it ends, and then what is left in the pipe.
 
@@ -270,6 +295,7 @@ def describe(
         "exit_status": status if status >= 0 else 128 - status,
         "signal": signal.Signals(-status).name if status < 0 else None,
         "attempt": options.attempt,
+        "jobs": {name: os.environ[name] for name in JOBS if name in os.environ},
         "started": timestamp(started),
         "finished": timestamp(finished),
         "seconds": round(finished - started, 3),
@@ -297,6 +323,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--out", required=True, type=Path)
     parser.add_argument("--spill", type=Path, help="folder in a cache mount")
     parser.add_argument("--key", help="name of the copy there (default: the step's name)")
+    parser.add_argument("--jobs", type=Path, help="file of this machine's numbers of jobs")
     parser.add_argument("--attempt", type=int, default=1)
     parser.add_argument("--forbid", action="append", default=[], help="what it must not print")
     parser.add_argument("command", nargs="+")
@@ -308,6 +335,7 @@ def main(arguments: Sequence[str]) -> int:
     options = parse(arguments)
     os.umask(0o022)  # modes reach the wheel, and must not depend on the image
     try:
+        take_jobs(options.jobs)
         spill = options.spill / f"{options.key or options.name}.log" if options.spill else None
         tee = Tee(options.out, options.name, spill, options.forbid)
         started, kills = time.time(), oom_kills()
@@ -318,7 +346,7 @@ def main(arguments: Sequence[str]) -> int:
         write_status(
             options.out, describe(options, tee, status=status, started=started, kills=kills)
         )
-    except OSError as error:
+    except (OSError, ValueError) as error:
         print(f"farm: error: step {options.name}: {error}", file=sys.stderr, flush=True)
         return EXIT_BROKEN
     return 0

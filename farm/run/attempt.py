@@ -109,22 +109,21 @@ def run_attempt(work: Work, number: int, sink: Sink, cancel: threading.Event) ->
 
 def _run(work: Work, number: int, sink: Sink, cancel: threading.Event) -> Attempt:
     exported = work.scratch / f"result-{number}"
-    arguments: tuple[tuple[str, str], ...] = (
-        ("MAX_JOBS", str(work.jobs.max_jobs)),
-        ("FARM_LOG", log_key(work.identified.identity)),
-        ("FARM_ATTEMPT", str(number)),
-    )
-    unit = work.identified.unit
-    if unit.accelerator == "cuda":
-        arguments += (("NVCC_THREADS", str(work.jobs.nvcc_threads)),)
+    # A secret is in no cache key: other numbers of jobs compile nothing again.
+    jobs = work.scratch / "jobs"
+    numbers = f"MAX_JOBS={work.jobs.max_jobs}\nNVCC_THREADS={work.jobs.nvcc_threads}\n"
+    jobs.write_text(numbers, encoding="ascii")
     request = BuildRequest(
-        unit=unit.label,
+        unit=work.identified.unit.label,
         context=work.context,
         dockerfile=work.folder / "Dockerfile",
         target="result",
         output=exported,
-        build_args=arguments,
-        secrets=work.secrets,
+        build_args=(
+            ("FARM_LOG", log_key(work.identified.identity)),
+            ("FARM_ATTEMPT", str(number)),
+        ),
+        secrets=(*work.secrets, ("jobs", jobs)),
     )
     result = work.engine.solve(request, sink, cancel=cancel)
     return Attempt(

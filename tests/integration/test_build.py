@@ -200,6 +200,17 @@ def test_force_asks_the_engine_whose_cache_answers(farm: Farm) -> None:
     assert sha256(farm.wheel("cpu")) == whole
 
 
+def test_another_number_of_jobs_compiles_nothing_again(farm: Farm) -> None:
+    for how, jobs, cached in (("--rebuild", "3", False), ("--force", "1", True)):
+        done = farm.build(how, "--max-jobs", jobs, "tiny:cpu")
+        assert done.outcomes() == {TINY: "built"}, done.said
+        (compiled,) = (e for e in done.of("StepFinished", TINY) if e["step"] == "compile")
+        assert compiled["cached"] is cached
+        record = farm.record("cpu")
+        assert record["max_jobs"] == int(jobs)
+        assert record["compile"]["jobs"] == {"MAX_JOBS": "3"}
+
+
 def test_a_dry_run_writes_nothing(farm: Farm, tmp_path: Path) -> None:
     root = copy_project("faults", tmp_path / "project")
     cache = tmp_path / "cache"

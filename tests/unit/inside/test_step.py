@@ -182,6 +182,44 @@ def test_copies_a_week_old_are_dropped_and_a_new_run_starts_afresh(tmp_path: Pat
     assert [(path.name, path.read_text()) for path in spill.iterdir()] == [("k.log", "new\n")]
 
 
+JOBS = "import os; print(*(os.environ.get(n) for n in os.environ['ASKED'].split()))"
+ASKED = "MAX_JOBS CMAKE_BUILD_PARALLEL_LEVEL CARGO_BUILD_JOBS NVCC_THREADS"
+
+
+def test_the_numbers_of_this_machine_replace_those_that_the_environment_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ASKED", ASKED)
+    for name in ASKED.split():
+        monkeypatch.delenv(name, raising=False)
+    for name in ("MAX_JOBS", "CMAKE_BUILD_PARALLEL_LEVEL"):
+        monkeypatch.setenv(name, "1")
+    options = ("--jobs", str(tmp_path / "jobs"))
+    done, _ = run_step(tmp_path, *python(JOBS), options=options)
+    assert done.stdout == b"1 1 None None\n"  # by hand there is no such file
+    (tmp_path / "jobs").write_text("MAX_JOBS=4\nNVCC_THREADS=2\n")
+    done, _ = run_step(tmp_path, *python(JOBS), options=options)
+    assert done.stdout == b"4 4 None None\n"
+    for name in ("NVCC_THREADS", "CARGO_BUILD_JOBS"):
+        monkeypatch.setenv(name, "1")
+    done, status = run_step(tmp_path, *python(JOBS), options=options)
+    assert done.stdout == b"4 4 4 2\n"
+    assert status["jobs"] == {"MAX_JOBS": "4", "NVCC_THREADS": "2"}
+
+
+@pytest.mark.parametrize(
+    "line", ["MAX_JOBS=0", "MAX_JOBS=-1", "MAX_JOBS=100000", "MAX_JOBS=4 ", "PATH=1", "4", ""]
+)
+def test_a_file_of_jobs_says_small_positive_numbers_and_nothing_else(
+    tmp_path: Path, line: str
+) -> None:
+    (tmp_path / "jobs").write_text(f"NVCC_THREADS=1\n{line}\n")
+    options = ("--jobs", str(tmp_path / "jobs"))
+    done, status = run_step(tmp_path, *python("print('ran')"), options=options)
+    assert (done.returncode, done.stdout, status) == (70, b"", {})
+    assert f"farm: error: step compile: {line!r} is no number of jobs" in done.stderr.decode()
+
+
 def test_files_are_made_with_a_fixed_umask(tmp_path: Path) -> None:
     before = os.umask(0o077)
     try:

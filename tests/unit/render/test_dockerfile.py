@@ -109,7 +109,7 @@ def test_an_environment_is_rendered_so_that_docker_reads_it(
     unit: Unit, env: dict[str, str]
 ) -> None:
     text = render(replace(unit, env=tuple(env.items())), base="farm-base:x", templates=TEMPLATES)
-    compile_stage = text.split("\nFROM patched AS compile\n")[1].split("ARG MAX_JOBS=1\n")[0]
+    compile_stage = text.split("\nFROM patched AS compile\n")[1].split("ENV MAX_JOBS=1 ")[0]
     lines = [line for line in compile_stage.split("\n") if line.startswith("ENV ")]
     read = dict(line.removeprefix("ENV ").split("=", 1) for line in lines)
     assert {name: docker_value(word) for name, word in read.items()} == env
@@ -184,13 +184,13 @@ def test_what_a_bootstrapped_base_is_called_before_it_exists(unit: Unit) -> None
     assert base_reference(unit) == "farm-base:trixie"
 
 
-def test_the_users_jobs_reach_the_compiler_and_no_env_comes_before_them(unit: Unit) -> None:
+def test_one_job_is_pinned_and_a_machines_own_number_comes_as_a_secret(unit: Unit) -> None:
     steps = list(instructions(render(unit, base="b", templates=TEMPLATES)))
     jobs = [step for step in steps if "MAX_JOBS" in step]
-    assert jobs == [
-        "ARG MAX_JOBS=1",
-        "ENV MAX_JOBS=${MAX_JOBS} CMAKE_BUILD_PARALLEL_LEVEL=${MAX_JOBS}",
-    ]
+    assert jobs == ["ENV MAX_JOBS=1 CMAKE_BUILD_PARALLEL_LEVEL=1"]
+    (compiling,) = (step for step in steps if "step.py --name compile" in step)
+    assert "--mount=type=secret,id=jobs,target=/run/farm/jobs,required=false" in compiling
+    assert " --jobs /run/farm/jobs " in compiling
 
 
 def test_changes_are_grouped_by_source_in_first_seen_order() -> None:

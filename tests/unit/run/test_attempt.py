@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import json
+import threading
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from farm.engine.engine import BuildResult
 from farm.engine.rawjson import StepSummary
 from farm.errors import BuildError, ExitCode, FarmError, OutOfMemoryError, PatchError
-from farm.run.attempt import Attempt, failure, log_key, read_mapping
+from farm.plan.jobs import JobPlan
+from farm.render.manifest import BaseReference, Manifest
+from farm.run.attempt import Attempt, Work, failure, log_key, read_mapping, run_attempt
+from farm.run.settle import Identified
+from tests.support.projects import demo_unit
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from farm.engine.engine import BuildRequest, Engine
+    from farm.events import Sink
+    from farm.host.programs import Cancel
 
 LOG = "[1/2] cc a.c\na.c:3:5: error: expected ';'\n    3 | int x\nninja: build stopped\n"
 
@@ -116,6 +125,40 @@ def test_a_status_that_is_none_is_empty(tmp_path: Path, content: str | None) -> 
 def test_a_status_is_what_the_step_wrote(tmp_path: Path) -> None:
     (tmp_path / "status.json").write_text(json.dumps({"exit_status": 0}))
     assert read_mapping(tmp_path / "status.json") == {"exit_status": 0}
+
+
+class Taking:
+    """An engine that remembers what it was asked, secrets included."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[BuildRequest, dict[str, str]]] = []
+
+    def solve(self, request: BuildRequest, sink: Sink, *, cancel: Cancel) -> BuildResult:
+        del sink, cancel
+        secrets = {name: path.read_text() for name, path in request.secrets}
+        self.asked.append((request, secrets))
+        return BuildResult(exit_status=0, seconds=0)
+
+
+def test_jobs_are_a_secret_and_no_argument_which_would_be_in_the_engines_key(
+    tmp_path: Path,
+) -> None:
+    engine = Taking()
+    base = BaseReference(image="b", digest="")
+    manifest = Manifest(unit="demo", base=base, dockerfile="", context=())
+    work = Work(
+        identified=Identified(
+            unit=demo_unit(tmp_path / "project"), manifest=manifest, identity="ab" * 32
+        ),
+        engine=cast("Engine", engine),
+        folder=tmp_path,
+        scratch=tmp_path,
+        jobs=JobPlan(max_jobs=6, nvcc_threads=2, arithmetic=""),
+    )
+    run_attempt(work, 1, lambda _: None, threading.Event())
+    ((request, secrets),) = engine.asked
+    assert secrets == {"jobs": "MAX_JOBS=6\nNVCC_THREADS=2\n"}
+    assert {name for name, _ in request.build_args} == {"FARM_LOG", "FARM_ATTEMPT"}
 
 
 def test_logs_in_the_engine_are_called_by_identity() -> None:
