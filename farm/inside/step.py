@@ -7,7 +7,7 @@ results, records its exit status, and succeeds as far as the engine can see.
 Files, below ``--out``: ``logs/NAME.log`` (the bytes as they came),
 ``logs/NAME.timed.log`` (each line after the UTC time at which it began), and
 ``status.json``, written last and in one piece.  ``--spill`` is a folder in a
-cache mount; ``KEY.log`` there survives a cancelled or killed build.
+cache mount; ``NAME.log`` there survives a cancelled or killed build.
 
 ``--jobs`` is a file, which need not be there, of lines like ``MAX_JOBS=4``: the numbers
 of this machine, which the command gets in the place of those in the environment.
@@ -21,6 +21,7 @@ import os
 import re
 import resource
 import selectors
+import shutil
 import signal
 import subprocess
 import sys
@@ -43,7 +44,6 @@ QUIET_S = 1.0
 """After the command has ended: how long its pipe may stay silent but open."""
 DRAIN_S = 10.0
 """After the command has ended: how long a left-over process may go on printing."""
-SPILL_AGE_S = 7 * 86400
 JOBS = {
     "MAX_JOBS": ("MAX_JOBS", "CMAKE_BUILD_PARALLEL_LEVEL", "CARGO_BUILD_JOBS"),
     "NVCC_THREADS": ("NVCC_THREADS",),
@@ -190,15 +190,19 @@ def write_all(descriptor: int, data: bytes) -> None:
 
 
 def open_spill(path: Path | None) -> BinaryIO | None:
-    """Start the copy afresh and drop copies that are a week old; None if there is no place."""
+    """Start the copy afresh; None if there is no place for it.
+
+    A build can leave there what it likes: whatever has the name goes, and no link is followed.
+    """
     if path is None:
         return None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        for old in path.parent.glob("*.log"):
-            if old.stat().st_mtime < time.time() - SPILL_AGE_S:
-                old.unlink()
-        return path.open("wb", buffering=0)
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        path.unlink(missing_ok=True)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+        return os.fdopen(os.open(path, flags, 0o644), "wb", buffering=0)
     except OSError:
         return None
 
@@ -322,7 +326,6 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--name", required=True)
     parser.add_argument("--out", required=True, type=Path)
     parser.add_argument("--spill", type=Path, help="folder in a cache mount")
-    parser.add_argument("--key", help="name of the copy there (default: the step's name)")
     parser.add_argument("--jobs", type=Path, help="file of this machine's numbers of jobs")
     parser.add_argument("--attempt", type=int, default=1)
     parser.add_argument("--forbid", action="append", default=[], help="what it must not print")
@@ -336,7 +339,7 @@ def main(arguments: Sequence[str]) -> int:
     os.umask(0o022)  # modes reach the wheel, and must not depend on the image
     try:
         take_jobs(options.jobs)
-        spill = options.spill / f"{options.key or options.name}.log" if options.spill else None
+        spill = options.spill / f"{options.name}.log" if options.spill else None
         tee = Tee(options.out, options.name, spill, options.forbid)
         started, kills = time.time(), oom_kills()
         try:

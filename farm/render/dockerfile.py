@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 import traceback
 from functools import cache
 from typing import TYPE_CHECKING, TypeVar
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
     from farm.model.look import Look
     from farm.model.unit import PatchFile, TextEdit, Unit
-    from farm.render.context import Paths
+    from farm.render.context import Entry, Paths
 
     E = TypeVar("E", PatchFile, TextEdit)
 
@@ -27,18 +29,45 @@ SOURCE_DATE_EPOCH = 1577836800
 """2020-01-01, for every time stamp in a wheel; zip files cannot hold one before 1980."""
 
 
-def render(unit: Unit, *, base: str, templates: tuple[Path, ...], look: Look | None = None) -> str:
+_LOG = "\0"
+"""Stands for the id of the cache mount in the text of which that is a digest."""
+_LOG_ID = re.compile(r"\bid=(farm-log-[0-9a-f]{24})\b")
+
+
+def render(
+    unit: Unit,
+    *,
+    base: str,
+    context: tuple[Entry, ...],
+    templates: tuple[Path, ...],
+    look: Look | None = None,
+) -> str:
     """The text of the Dockerfile.
 
-    ``base`` is the image to start from; ``templates`` are folders, the first
-    that has a template wins.  ``look`` makes it end once CMake has configured.
+    ``base`` is the image to start from, ``context`` every file that its steps are given;
+    ``templates`` are folders, the first that has a template wins.  ``look`` makes it end
+    once CMake has configured.
 
     Raises:
         RecipeError: a template of the project is not what jinja2 takes.
     """
-    return render_template(
-        "unit.dockerfile.j2", templates, unit=unit, base=base, context=PATHS, look=look
+    text = render_template(
+        "unit.dockerfile.j2", templates, unit=unit, base=base, context=PATHS, log=_LOG, look=look
     )
+    # No other build may write there: the id follows from all that goes into this one.
+    whole = hashlib.sha256(text.encode())
+    for entry in context:
+        whole.update(f"{entry.target}\0{entry.digest}\n".encode())
+    return text.replace(_LOG, f"farm-log-{whole.hexdigest()[:24]}")
+
+
+def log_id(dockerfile: str) -> str | None:
+    """The id of the cache mount in which a compile keeps a copy of its log.
+
+    None where a template of the project has no such mount.
+    """
+    found = _LOG_ID.search(dockerfile)
+    return found[1] if found else None
 
 
 def render_template(name: str, templates: tuple[Path, ...], **values: object) -> str:

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from farm.run.secrets import Secrets
     from farm.run.settle import Identified
 
-LOG_KEY_LENGTH = 24
 COMPILE = "compile"
 """The step that keeps its own log and status."""
 STEPS = "steps.json"
@@ -90,11 +89,6 @@ class Work:
         return self.scratch / f"context-{self.identified.identity}"
 
 
-def log_key(identity: str) -> str:
-    """The name under which the compile step keeps its log in the engine's cache."""
-    return identity[:LOG_KEY_LENGTH]
-
-
 def run_attempt(work: Work, number: int, sink: Sink, cancel: threading.Event) -> Attempt:
     """Build once.  An earlier failure out of the engine's cache is no answer: it runs again.
 
@@ -119,10 +113,7 @@ def _run(work: Work, number: int, sink: Sink, cancel: threading.Event) -> Attemp
         dockerfile=work.folder / "Dockerfile",
         target="result",
         output=exported,
-        build_args=(
-            ("FARM_LOG", log_key(work.identified.identity)),
-            ("FARM_ATTEMPT", str(number)),
-        ),
+        build_args=(("FARM_ATTEMPT", str(number)),),
         secrets=(*work.secrets, ("jobs", jobs)),
     )
     result = work.engine.solve(request, sink, cancel=cancel)

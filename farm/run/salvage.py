@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from farm.engine.rawjson import CLIPPED
 from farm.events import StepOutput, StepStarted
-from farm.run.attempt import COMPILE, log_key
+from farm.render.dockerfile import log_id
+from farm.run.attempt import COMPILE
 from farm.run.logs import BUILD_LOG, extract
 
 if TYPE_CHECKING:
@@ -59,9 +60,13 @@ def salvage(work: Work, witness: Witness, *, cancelled: bool) -> None:
 def _recovered(work: Work, *, cancelled: bool) -> bytes | None:
     from farm.engine.recover import recover_log
 
+    manifest = work.identified.manifest
+    cache_id = log_id(manifest.dockerfile)
+    if cache_id is None:
+        return None
     return recover_log(
         work.engine,
-        log_key(work.identified.identity),
-        image=work.identified.manifest.base.image,
+        cache_id,
+        image=manifest.base.image,
         timeout_s=_CANCELLED_TIMEOUT_S if cancelled else _TIMEOUT_S,
     )

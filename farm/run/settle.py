@@ -49,11 +49,12 @@ def identify(
     A build that is only looked at has an identity of its own: no wheel is ever
     found by it.
     """
+    context = context_entries(unit, tuple(needed), look)
     manifest = Manifest(
         unit=unit.label,
         base=base,
-        dockerfile=render(unit, base=base.image, templates=templates, look=look),
-        context=context_entries(unit, tuple(needed), look),
+        dockerfile=render(unit, base=base.image, context=context, templates=templates, look=look),
+        context=context,
     )
     return Identified(unit=unit, manifest=manifest, identity=manifest.identity)
 

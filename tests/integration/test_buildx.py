@@ -51,11 +51,11 @@ COPY work.py /work.py
 FROM patched AS compile
 ARG FARM_ATTEMPT=1
 ARG ROUND
-RUN --network=none --mount=type=cache,id=farm-log,target=/farm/log \\
+RUN --network=none --mount=type=cache,id={key},target=/farm/log \\
     --mount=type=bind,source=inside,target=/farm/inside <<EOF
 set -eu
-python3 /farm/inside/step.py --name compile --out /out --spill /farm/log --key {key} \\
-    --attempt "$FARM_ATTEMPT" -- python3 /work.py
+python3 /farm/inside/step.py --name compile --out /out --spill /farm/log \\
+    --attempt "$FARM_ATTEMPT" -- python3 /work.py {key}
 python3 /farm/inside/collect.py --out /out /wheels
 EOF
 FROM scratch AS result
@@ -251,9 +251,21 @@ def test_a_cancelled_build_leaves_nothing_running_and_its_log_can_be_had(bench: 
     with pytest.raises(CancelledError):
         bench.build(SLEEP)
     assert not pids_of(str(bench.folder))
-    assert gone(f"--key {bench.key}")
+    assert gone(f"/work.py {bench.key}")
     assert not bench.out.exists()
     assert recover_log(bench.engine, bench.key, image=bench.image) == b"going\n"
+
+
+@pytest.mark.parametrize("kind", ["link", "folder"])
+def test_only_a_file_is_taken_for_a_log(bench: Bench, kind: str) -> None:
+    plant = f"""\
+import os, pathlib
+place = pathlib.Path("/farm/log/compile.log")
+place.unlink()
+place.symlink_to("/etc/passwd") if {kind == "link"} else place.mkdir()
+"""
+    assert bench.build(plant).exit_status == 0
+    assert recover_log(bench.engine, bench.key, image=bench.image) is None
 
 
 def test_a_log_that_was_never_begun_cannot_be_had(bench: Bench) -> None:
@@ -264,7 +276,7 @@ def test_a_log_that_was_never_begun_cannot_be_had(bench: Bench) -> None:
 def test_a_build_that_takes_too_long_is_ended(bench: Bench) -> None:
     with pytest.raises(BuildError, match="took longer"):
         bench.build(SLEEP, timeout_s=5)
-    assert gone(f"--key {bench.key}")
+    assert gone(f"/work.py {bench.key}")
 
 
 def test_a_killed_client_is_told_and_its_step_ends(bench: Bench) -> None:
@@ -275,7 +287,7 @@ def test_a_killed_client_is_told_and_its_step_ends(bench: Bench) -> None:
     when(bench.going, kill)
     with pytest.raises(EngineError, match="SIGKILL"):
         bench.build(SLEEP)
-    assert gone(f"--key {bench.key}")
+    assert gone(f"/work.py {bench.key}")
 
 
 def test_a_killed_farm_leaves_neither_client_nor_step(bench: Bench) -> None:
@@ -295,7 +307,7 @@ def test_a_killed_farm_leaves_neither_client_nor_step(bench: Bench) -> None:
         assert any("going" in line for line in process.stdout)
         process.kill()
     assert gone(str(request.dockerfile))
-    assert gone(f"--key {bench.key}")
+    assert gone(f"/work.py {bench.key}")
 
 
 def test_a_step_killed_for_memory_says_so(bench: Bench) -> None:
@@ -331,7 +343,7 @@ def test_an_engine_that_is_killed_is_told_and_the_next_one_builds(
     when(bench.going, lambda: os.kill(pid, signal.SIGKILL))
     with pytest.raises(EngineError, match="went away"):
         bench.build(SLEEP)
-    assert gone(f"--key {bench.key}")
+    assert gone(f"/work.py {bench.key}")
     bench.endpoint = private.ensure_running(own_cache, ignore)
     assert bench.build("print('again')").exit_status == 0
 
@@ -350,7 +362,7 @@ def test_an_engine_that_hangs_is_given_up(bench: Bench, own_cache: Path) -> None
     finally:
         for pid in pids:
             os.kill(pid, signal.SIGCONT)
-    assert gone(f"--key {bench.key}")
+    assert gone(f"/work.py {bench.key}")
 
 
 def test_an_engine_that_is_not_there_is_told(bench: Bench) -> None:

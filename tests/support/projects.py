@@ -9,6 +9,8 @@ from farm.load.project import Project, shipped_root
 from farm.plan.plan import Choice, Plan, make_plan
 from farm.plan.reasons import explain
 from farm.plan.select import parse_selector
+from farm.render.context import context_entries
+from farm.render.dockerfile import render
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -108,3 +110,8 @@ def demo_unit(root: Path, recipe: str = DEMO, *, selector: str = "demo") -> Unit
     plan = planned(project_at(root, {"recipes/demo.yaml": recipe}), selector)
     (unit,) = (unit for unit in plan.units if unit.label in plan.requested)
     return unit
+
+
+def rendered(unit: Unit, *, base: str, templates: tuple[Path, ...]) -> str:
+    """The Dockerfile of a unit that needs no other."""
+    return render(unit, base=base, context=context_entries(unit, ()), templates=templates)

@@ -21,8 +21,9 @@ from farm.plan.plan import Choice, make_plan
 from farm.plan.resolve import lock_problem
 from farm.plan.select import parse_selector
 from farm.render.context import Wheel, context_entries
-from farm.render.dockerfile import base_reference, render
+from farm.render.dockerfile import base_reference
 from farm.render.smoke_test import SmokeTestBuild, render_smoke_test, smoke_test_entries
+from tests.support.projects import rendered
 
 if TYPE_CHECKING:
     from farm.model.unit import Unit
@@ -67,7 +68,7 @@ UNITS = units()
 
 @pytest.mark.parametrize("unit", UNITS, ids=golden_name)
 def test_the_golden_dockerfile_is_what_is_rendered(unit: Unit) -> None:
-    text = render(unit, base=base_reference(unit), templates=(ROOT / "dockerfiles",))
+    text = rendered(unit, base=base_reference(unit), templates=(ROOT / "dockerfiles",))
     path = GOLDEN / golden_name(unit) / "Dockerfile"
     if os.environ.get("FARM_WRITE_GOLDENS"):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -25,7 +25,7 @@ from farm.upkeep.environment import FARM_VARIABLES, FOR_THE_RECIPE
 if TYPE_CHECKING:
     from .conftest import Farm, Index
 
-IN_THE_CONTAINER = {"FARM_ATTEMPT", "FARM_CMAKE_NESTED", "FARM_LOG"}
+IN_THE_CONTAINER = {"FARM_ATTEMPT", "FARM_CMAKE_NESTED"}
 
 
 @pytest.fixture

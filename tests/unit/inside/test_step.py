@@ -10,12 +10,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import farm.inside
 from farm.run.first_error import first_error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 STEP = Path(farm.inside.__file__).parent / "step.py"
 
@@ -25,7 +28,7 @@ def run_step(
 ) -> tuple[subprocess.CompletedProcess[bytes], dict[str, Any]]:
     out, spill = folder / "out", folder / "spill"
     argv = [sys.executable, str(STEP), "--name", "compile", "--out", str(out)]
-    argv += ["--spill", str(spill), "--key", "k", *options, "--", *command]
+    argv += ["--spill", str(spill), *options, "--", *command]
     done = subprocess.run(argv, capture_output=True, check=False)
     path = out / "status.json"
     return done, json.loads(path.read_text()) if path.exists() else {}
@@ -41,7 +44,7 @@ def test_success_leaves_log_copy_live_view_and_status(tmp_path: Path) -> None:
     assert done.returncode == 0
     logs = tmp_path / "out/logs"
     assert done.stdout == (logs / "compile.log").read_bytes() == b"one\ntwo"
-    assert (tmp_path / "spill/k.log").read_bytes() == b"one\ntwo"
+    assert (tmp_path / "spill/compile.log").read_bytes() == b"one\ntwo"
     stamp = rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
     timed = (logs / "compile.timed.log").read_bytes()
     assert re.fullmatch(stamp + rb" one\n" + stamp + rb" two\n", timed)
@@ -119,7 +122,7 @@ def test_a_large_log_comes_through_whole(tmp_path: Path) -> None:
     assert len(log) == 400_000 * 81
     assert log.startswith(b"0000000 ")
     assert log.rstrip().split(b"\n")[-1].startswith(b"0399999 ")
-    assert (tmp_path / "spill/k.log").read_bytes() == log
+    assert (tmp_path / "spill/compile.log").read_bytes() == log
 
 
 def test_a_daemon_that_keeps_the_pipe_open_does_not_hang_the_step(tmp_path: Path) -> None:
@@ -172,14 +175,56 @@ def test_the_copy_is_already_there_when_everything_is_killed(tmp_path: Path) -> 
     assert not (tmp_path / "out/status.json").exists()
 
 
-def test_copies_a_week_old_are_dropped_and_a_new_run_starts_afresh(tmp_path: Path) -> None:
+def test_a_new_run_starts_the_copy_afresh(tmp_path: Path) -> None:
     spill = tmp_path / "spill"
     spill.mkdir()
-    (spill / "old.log").write_text("old")
-    os.utime(spill / "old.log", (0, 0))
-    (spill / "k.log").write_text("of the attempt before")
+    (spill / "compile.log").write_text("of the attempt before")
     run_step(tmp_path, *python("print('new')"))
-    assert [(path.name, path.read_text()) for path in spill.iterdir()] == [("k.log", "new\n")]
+    assert [(path.name, path.read_text()) for path in spill.iterdir()] == [
+        ("compile.log", "new\n")
+    ]
+
+
+def plant_a_link(place: Path, target: Path) -> None:
+    place.symlink_to(target)
+
+
+def plant_a_dangling_link(place: Path, target: Path) -> None:
+    del target
+    place.symlink_to(place.parent / "nowhere/at all")
+
+
+def plant_a_folder(place: Path, target: Path) -> None:
+    place.mkdir()
+    (place / "link").symlink_to(target.parent)
+
+
+def plant_a_fifo(place: Path, target: Path) -> None:
+    del target
+    os.mkfifo(place)
+
+
+@pytest.mark.parametrize(
+    "plant", [plant_a_link, plant_a_dangling_link, plant_a_folder, plant_a_fifo]
+)
+def test_whatever_a_build_left_where_the_copy_goes_is_not_followed(
+    tmp_path: Path, plant: Callable[[Path, Path], None]
+) -> None:
+    target = tmp_path / "elsewhere/file"
+    target.parent.mkdir()
+    target.write_text("mine")
+    (tmp_path / "spill").mkdir()
+    copy = tmp_path / "spill/compile.log"
+    plant(copy, target)
+    done, status = run_step(tmp_path, *python("print('new')"))
+    assert (done.returncode, status["exit_status"]) == (0, 0)
+    assert (copy.is_symlink(), copy.read_text(), target.read_text()) == (False, "new\n", "mine")
+
+
+def test_a_copy_that_cannot_be_made_is_none_and_no_failure(tmp_path: Path) -> None:
+    (tmp_path / "spill").symlink_to(tmp_path / "nowhere")
+    done, status = run_step(tmp_path, *python("print('new')"))
+    assert (done.returncode, done.stdout, status["exit_status"]) == (0, b"new\n", 0)
 
 
 JOBS = "import os; print(*(os.environ.get(n) for n in os.environ['ASKED'].split()))"

@@ -12,8 +12,7 @@ from farm.load.project import shipped_root
 from farm.model.crates import Crate, CrateLock, CrateSet
 from farm.render.context import context_entries
 from farm.render.crates import crate_list
-from farm.render.dockerfile import render
-from tests.support.projects import SHA, demo_unit
+from tests.support.projects import SHA, demo_unit, rendered
 
 if TYPE_CHECKING:
     from farm.model.unit import Unit
@@ -41,7 +40,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Unit:
 
 
 def test_other_units_are_rendered_as_if_there_were_no_crates(plain: Unit) -> None:
-    text = render(plain, base="base", templates=TEMPLATES)
+    text = rendered(plain, base="base", templates=TEMPLATES)
     assert "crates" not in text
     assert "CARGO" not in text
     assert "FROM requirements AS source" in text
@@ -49,7 +48,7 @@ def test_other_units_are_rendered_as_if_there_were_no_crates(plain: Unit) -> Non
 
 
 def test_crates_have_a_stage_and_the_users_jobs(plain: Unit) -> None:
-    text = render(with_crates(plain, (ONE,)), base="base", templates=TEMPLATES)
+    text = rendered(with_crates(plain, (ONE,)), base="base", templates=TEMPLATES)
     assert "FROM requirements AS crates\n" in text
     assert "FROM crates AS source\n" in text
     assert "ENV CARGO_HOME=/opt/crates/home CARGO_NET_OFFLINE=true\n" in text
@@ -68,7 +67,7 @@ def test_crates_of_one_commit_are_one_archive_with_its_submodules(plain: Unit) -
     unit = with_crates(plain, (ONE, *GIT))
     entries = {e.target: e.digest for e in context_entries(unit, ())}
     assert entries[f"crates/{COMMIT}.tar"] == f"git:{COMMIT}+submodules"
-    text = render(unit, base="base", templates=TEMPLATES)
+    text = rendered(unit, base="base", templates=TEMPLATES)
     unpacked = f"unpack.py /farm/crates/{COMMIT}.tar /opt/crates/checkouts/{COMMIT}\n"
     assert text.count(unpacked) == 1
     (source,) = json.loads(crate_list(unit))["git"]

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from farm.errors import ExitCode, RecipeError
 from farm.load.project import shipped_root
 from farm.model.unit import PatchFile, Pin, Source, TextEdit, ToolkitPlan, Unit
-from farm.render.dockerfile import base_reference, groups, quoted, render, source_folder
-from tests.support.projects import DEMO, SHA, demo_unit, write_files
+from farm.render.dockerfile import base_reference, groups, quoted, source_folder
+from tests.support.projects import DEMO, SHA, demo_unit, rendered, write_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -108,7 +108,7 @@ def test_a_control_character_cannot_be_quoted(character: str) -> None:
 def test_an_environment_is_rendered_so_that_docker_reads_it(
     unit: Unit, env: dict[str, str]
 ) -> None:
-    text = render(replace(unit, env=tuple(env.items())), base="farm-base:x", templates=TEMPLATES)
+    text = rendered(replace(unit, env=tuple(env.items())), base="farm-base:x", templates=TEMPLATES)
     compile_stage = text.split("\nFROM patched AS compile\n")[1].split("ENV MAX_JOBS=1 ")[0]
     lines = [line for line in compile_stage.split("\n") if line.startswith("ENV ")]
     read = dict(line.removeprefix("ENV ").split("=", 1) for line in lines)
@@ -154,7 +154,7 @@ def changes(draw: st.DrawFn) -> dict[str, object]:
 def test_on_a_bootstrapped_base_no_step_has_the_network(
     unit: Unit, changed: dict[str, object]
 ) -> None:
-    text = render(replace(unit, **changed), base="farm-base:x", templates=TEMPLATES)  # type: ignore[arg-type]
+    text = rendered(replace(unit, **changed), base="farm-base:x", templates=TEMPLATES)  # type: ignore[arg-type]
     steps = list(instructions(text))
     assert open_runs(text) == []
     assert sum(step.startswith("RUN") for step in steps) >= 3
@@ -173,7 +173,7 @@ def test_on_an_image_only_the_packages_may_use_the_network(tmp_path: Path) -> No
     unit = demo_unit(tmp_path, DEMO.replace("plain", "fromimage"))
     base = base_reference(unit)
     assert base == f"example.org/debian@sha256:{SHA}"
-    text = render(unit, base=base, templates=TEMPLATES)
+    text = rendered(unit, base=base, templates=TEMPLATES)
     (step,) = open_runs(text)
     assert "--mount=type=secret,id=proxy" in step
     assert "--mount=type=secret,id=ca" in step
@@ -185,7 +185,7 @@ def test_what_a_bootstrapped_base_is_called_before_it_exists(unit: Unit) -> None
 
 
 def test_one_job_is_pinned_and_a_machines_own_number_comes_as_a_secret(unit: Unit) -> None:
-    steps = list(instructions(render(unit, base="b", templates=TEMPLATES)))
+    steps = list(instructions(rendered(unit, base="b", templates=TEMPLATES)))
     jobs = [step for step in steps if "MAX_JOBS" in step]
     assert jobs == ["ENV MAX_JOBS=1 CMAKE_BUILD_PARALLEL_LEVEL=1"]
     (compiling,) = (step for step in steps if "step.py --name compile" in step)
@@ -214,7 +214,7 @@ def own(tmp_path: Path, text: str) -> tuple[Path, ...]:
 
 def test_a_template_of_the_project_wins(unit: Unit, tmp_path: Path) -> None:
     templates = own(tmp_path, "FROM scratch AS result\nLABEL mine={{ unit.key.package }}\n")
-    text = render(unit, base="b", templates=templates)
+    text = rendered(unit, base="b", templates=templates)
     assert text.endswith("LABEL mine=demo\n")
     assert text.startswith("# demo 1.0.0, variant cpu, Python 3.13\n")
 
@@ -242,7 +242,7 @@ def test_a_wrong_template_is_told_with_its_line_and_runs_nothing(
     unit: Unit, tmp_path: Path, template: str, line: int, told: str
 ) -> None:
     with pytest.raises(RecipeError) as caught:
-        render(unit, base="b", templates=own(tmp_path, template))
+        rendered(unit, base="b", templates=own(tmp_path, template))
     assert caught.value.code is ExitCode.RECIPE
     (problem,) = caught.value.problems
     assert problem.place is not None

@@ -17,6 +17,7 @@ from farm.load.project import find_project, shipped_root
 from farm.model.unit import Lock, Pin, RootfsBase
 from farm.render import context
 from farm.render.context import Entry, Wheel, context_entries, requirements_text
+from farm.render.dockerfile import log_id, render
 from farm.render.manifest import BaseReference, Manifest
 from farm.run.settle import identify
 from tests.support.projects import PATCH, SHA, planned, project_at, write_files
@@ -59,6 +60,19 @@ def unit_at(root: Path, files: dict[str, str] | None = None) -> Unit:
 def identity_of(unit: Unit, base: str = BASE, needed: tuple[Wheel, ...] = (NEEDED,)) -> str:
     reference = BaseReference(image=base, digest=f"sha256:{base}")
     return identify(unit, base=reference, needed=needed, templates=TEMPLATES).identity
+
+
+def test_the_log_in_the_engine_is_each_builds_own(tmp_path: Path) -> None:
+    """Also where only the context differs, so that no build can plant something for another."""
+    files = context_entries(unit_at(tmp_path), ())
+    other = (replace(files[0], digest=f"sha256:{'0' * 64}"), *files[1:])
+    found = set()
+    for base, context_ in ((BASE, files), (BASE, other), (f"{BASE}0", files), (BASE, files)):
+        text = render(unit_at(tmp_path), base=base, context=context_, templates=TEMPLATES)
+        (step,) = (line for line in text.splitlines() if "target=/farm/log" in line)
+        assert f"--mount=type=cache,id={log_id(text)},target=/farm/log" in step
+        found.add(log_id(text))
+    assert len(found) == 3
 
 
 @pytest.mark.parametrize(

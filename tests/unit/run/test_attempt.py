@@ -14,7 +14,7 @@ from farm.engine.rawjson import StepSummary
 from farm.errors import BuildError, ExitCode, FarmError, OutOfMemoryError, PatchError
 from farm.plan.jobs import JobPlan
 from farm.render.manifest import BaseReference, Manifest
-from farm.run.attempt import Attempt, Work, failure, log_key, read_mapping, run_attempt
+from farm.run.attempt import Attempt, Work, failure, read_mapping, run_attempt
 from farm.run.settle import Identified
 from tests.support.projects import demo_unit
 
@@ -158,8 +158,4 @@ def test_jobs_are_a_secret_and_no_argument_which_would_be_in_the_engines_key(
     run_attempt(work, 1, lambda _: None, threading.Event())
     ((request, secrets),) = engine.asked
     assert secrets == {"jobs": "MAX_JOBS=6\nNVCC_THREADS=2\n"}
-    assert {name for name, _ in request.build_args} == {"FARM_LOG", "FARM_ATTEMPT"}
-
-
-def test_logs_in_the_engine_are_called_by_identity() -> None:
-    assert log_key("ab" * 32) == "ab" * 12
+    assert {name for name, _ in request.build_args} == {"FARM_ATTEMPT"}
