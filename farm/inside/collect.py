@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-EXIT_BROKEN = 68
+EXIT_UNCOLLECTED = 68
 
 
 def sha256(path: Path) -> str:
@@ -69,7 +69,7 @@ def main(arguments: Sequence[str]) -> int:
         add_to_status(options.out, wheels)
     except (OSError, ValueError) as error:
         print(f"farm: error: collect: {error}", file=sys.stderr, flush=True)
-        return EXIT_BROKEN
+        return EXIT_UNCOLLECTED
     for wheel in wheels:
         print(f"{wheel['sha256']}  {wheel['name']}  {wheel['size']} bytes", flush=True)
     return 0

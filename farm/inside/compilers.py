@@ -7,7 +7,8 @@ project can still change it.  A build folder that was removed, or a build withou
 nothing to read: the list is then empty.
 
 The result is ``compilers.json``: an object for each build folder and language, and one with the
-language ``CUDA host`` for what nvcc calls.
+language ``CUDA host`` for what nvcc calls.  It is evidence of a build, never the reason why one
+fails: whatever goes wrong is noted in ``status.json``, as ``compilers``.
 """
 
 from __future__ import annotations
@@ -24,10 +25,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-EXIT_BROKEN = 67
+EXIT_UNTOLD = 73
 LANGUAGES = ("C", "CXX", "CUDA", "HIP")
 MAX_BYTES = 64 << 20
 """Of a file of commands: beyond this nothing is read."""
+TIMEOUT_S = 30.0
+"""For a compiler to say its version."""
 _FILE = re.compile(rf"CMake({'|'.join(LANGUAGES)})Compiler\.cmake")
 _SET = re.compile(r'^set\((CMAKE_\w+) "?([^")]*)"?\)$', re.MULTILINE)
 _CCBIN = re.compile(r"-ccbin(?:=|\s+)(\S+)")
@@ -71,10 +74,17 @@ def host(program: str) -> dict[str, str]:
     """A host compiler as nvcc runs it: its path without links, its family and version."""
     text = ""
     try:
-        done = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
-        text = done.stdout.split("\n", 1)[0]
-    except OSError:
-        pass
+        done = subprocess.run(
+            [program, "--version"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            check=False,
+            timeout=TIMEOUT_S,
+        )
+        text = done.stdout.decode("utf-8", "replace").split("\n", 1)[0]
+    except (OSError, ValueError, subprocess.TimeoutExpired):
+        pass  # it has gone, or hangs: what it is remains unknown
     version = _VERSION.search(text.rpartition(")")[2] or text)
     family = "Clang" if "clang" in text else "GNU" if text else ""
     return {
@@ -114,8 +124,18 @@ def compilers(root: Path) -> list[dict[str, str]]:
     return found
 
 
+def note(out: Path, reason: str) -> None:
+    """Write into ``status.json`` why there is no evidence."""
+    path = out / "status.json"
+    status = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    temporary = out / ".status.json.new"
+    text = json.dumps({**status, "compilers": reason}, indent=2)
+    temporary.write_text(text + "\n", encoding="utf-8")
+    temporary.replace(path)
+
+
 def main(arguments: Sequence[str]) -> int:
-    """Write ``compilers.json``; return 0 even if it is empty, 67 if it can't be written."""
+    """Write ``compilers.json``; return 0 even if it is empty, 73 if that failed."""
     parser = argparse.ArgumentParser(prog="compilers", description=__doc__)
     parser.add_argument("roots", type=Path, nargs="+", help="where sources were built")
     parser.add_argument("--out", type=Path, required=True)
@@ -124,9 +144,11 @@ def main(arguments: Sequence[str]) -> int:
         found = [entry for root in options.roots for entry in compilers(root)]
         text = json.dumps(found, indent=2) + "\n"
         (options.out / "compilers.json").write_text(text, encoding="utf-8")
-    except OSError as error:
-        print(f"farm: error: compilers: {error}", file=sys.stderr, flush=True)
-        return EXIT_BROKEN
+    except Exception as error:  # noqa: BLE001 - whatever a build has left there
+        reason = f"{type(error).__name__}: {error}"
+        print(f"farm: compilers: {reason}", file=sys.stderr, flush=True)
+        note(options.out, reason)
+        return EXIT_UNTOLD
     return 0
 
 

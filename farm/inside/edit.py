@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 EXIT_USAGE = 64
-EXIT_UNFIT = 67
+EXIT_UNFIT_EDIT = 67
 SHOWN_CHARACTERS = 160
 NEAREST = 3
 
@@ -119,7 +119,7 @@ def main(arguments: Sequence[str]) -> int:
         edit_all(options.root, json.loads(options.edits.read_text(encoding="utf-8")))
     except UnfitError as error:
         print(f"farm: error: edit {error}", file=sys.stderr, flush=True)
-        return EXIT_UNFIT
+        return EXIT_UNFIT_EDIT
     except (OSError, ValueError, KeyError, TypeError) as error:
         print(f"farm: error: edit {options.edits}: {error!r}", file=sys.stderr, flush=True)
         return EXIT_USAGE

@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-EXIT_USAGE = 64
-EXIT_UNFIT = 66
+EXIT_UNFIT_PATCH = 66
 NOT_FOUND = 127
 COMMAND = ("patch", "-p1", "--fuzz=0", "--forward", "--batch", "--no-backup-if-mismatch")
 FILE = re.compile(r"^(?:patching|checking) file (?P<file>.*)$")
@@ -77,7 +76,7 @@ def main(arguments: Sequence[str]) -> int:
         print(f"{patch.name}:", said.strip(), sep="\n", flush=True)
         if status:
             print(f"farm: error: patch {patch.name}: {why(said)}", file=sys.stderr, flush=True)
-            return EXIT_UNFIT
+            return EXIT_UNFIT_PATCH
     return 0
 
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 EXIT_BROKEN = 70
-FORBIDDEN = 71
+EXIT_FORBIDDEN = 71
 """The status of a command that was ended for what it printed."""
 NOT_FOUND = 127  # what a shell says for a command that it cannot find
 CHUNK_BYTES = 1 << 16
@@ -277,7 +277,7 @@ def run(argv: Sequence[str], tee: Tee) -> int:
         if tee.watch.found is not None:
             text = f"the build printed what its recipe forbids: {tee.watch.found}"
             tee.write(f"\nfarm: error: {text}\n".encode())
-            return FORBIDDEN
+            return EXIT_FORBIDDEN
         return child.wait()
     finally:
         kill_group(child)

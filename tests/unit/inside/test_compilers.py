@@ -7,9 +7,13 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import farm.inside
+from farm.inside import compilers
+
+if TYPE_CHECKING:
+    import pytest
 
 PROGRAM = Path(farm.inside.__file__).parent / "compilers.py"
 
@@ -78,3 +82,37 @@ def test_what_make_is_told_counts_too_and_a_program_that_has_gone_has_no_version
     rules.write_text("\t/n/nvcc -ccbin /gone/g++-13 -c x.cu\n")
     _, host = run(tmp_path / "out", tmp_path)
     assert (host["path"], host["family"], host["version"]) == ("/gone/g++-13", "", "")
+
+
+def test_what_a_compiler_says_in_another_encoding_is_no_reason_to_stumble(tmp_path: Path) -> None:
+    build = tmp_path / "build"
+    path = tmp_path / "g++"
+    path.write_bytes(b"#!/bin/sh\necho 'g++ (\xe9tendu) 14.2.0'\n")
+    path.chmod(0o755)
+    compiler(build, "CUDA", HOST_COMPILER=path)
+    (build / "CMakeCache.txt").write_text("")
+    _, host = run(tmp_path / "out", tmp_path)
+    assert (host["family"], host["version"]) == ("GNU", "14.2.0")
+
+
+def test_a_compiler_that_never_answers_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "g++"
+    path.write_text("#!/bin/sh\nsleep 600\n")  # sh waits for it, and its pipe stays open
+    path.chmod(0o755)
+    monkeypatch.setattr(compilers, "TIMEOUT_S", 0.2)
+    assert compilers.host(str(path))["version"] == ""
+
+
+def test_why_there_is_no_evidence_is_noted_beside_what_the_step_said(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    (out / "compilers.json").mkdir(parents=True)
+    (out / "status.json").write_text('{"exit_status": 0, "wheels": []}')
+    argv = [sys.executable, str(PROGRAM), "--out", str(out), str(tmp_path)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    status = json.loads((out / "status.json").read_text())
+    assert done.returncode == compilers.EXIT_UNTOLD
+    assert status["compilers"].startswith("IsADirectoryError: ")
+    assert done.stderr == f"farm: compilers: {status.pop('compilers')}\n"
+    assert status == {"exit_status": 0, "wheels": []}

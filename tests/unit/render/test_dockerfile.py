@@ -193,6 +193,13 @@ def test_one_job_is_pinned_and_a_machines_own_number_comes_as_a_secret(unit: Uni
     assert " --jobs /run/farm/jobs " in compiling
 
 
+def test_wheels_are_collected_before_evidence_which_costs_none(unit: Unit) -> None:
+    text = rendered(unit, base="b", templates=TEMPLATES)
+    compiling = text.split("FROM patched AS compile\n")[1].split("\nEOF\n")[0].splitlines()
+    assert compiling[-1] == "python3 /farm/inside/compilers.py --out /out /build || true"
+    assert "python3 /farm/inside/collect.py --out /out /tmp/wheels" in compiling[:-1]
+
+
 def test_changes_are_grouped_by_source_in_first_seen_order() -> None:
     edits = [
         TextEdit(source=source, file="f", replace=str(n), by="", count=1)
