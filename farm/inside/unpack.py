@@ -3,12 +3,14 @@
 Tar files (plain, gzip, bzip2, xz) and zip files.  Members that would land, or
 links that would point, outside of the folder are refused, and so are devices.
 Modes become 0755 or 0644, owners the caller's: the wheel must not depend on
-what the packer's machine had.  Times are kept.
+what the packer's machine had.  Times are kept, those of zip files as UTC.
 """
 
 from __future__ import annotations
 
 import argparse
+import calendar
+import lzma
 import os
 import posixpath
 import shutil
@@ -16,6 +18,7 @@ import stat
 import sys
 import tarfile
 import zipfile
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +26,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 EXIT_REFUSED = 65
+NO_TIME_S = 315532800
+"""1980-01-01, the first time that a zip file can hold."""
+_DAMAGED = (
+    tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError,
+    RuntimeError, OverflowError,
+)  # fmt: skip
+"""What the libraries raise for an archive that is damaged, encrypted, or says what cannot be."""
 
 
 class RefusedError(Exception):
@@ -49,12 +59,14 @@ def single_top(names: Iterable[str], *, files: frozenset[str]) -> str:
     return tops.pop() + "/"
 
 
-def check_link(name: str, target: str, top: str) -> None:
-    """Refuse a symbolic link that leaves the folder into which the archive is unpacked."""
-    inside = name.removeprefix(top)
-    end = posixpath.normpath(posixpath.join(posixpath.dirname(inside), target))
+def make_link(folder: Path, path: Path, target: str) -> None:
+    """Make a symbolic link, unless it leaves the folder into which the archive is unpacked."""
+    inside = posixpath.dirname(path.relative_to(folder).as_posix())
+    end = posixpath.normpath(posixpath.join(inside, target))
     if target.startswith("/") or end == ".." or end.startswith("../"):
-        raise RefusedError(f"link {name!r} points out of the archive, to {target!r}")
+        raise RefusedError(f"link {path.name!r} points out of the archive, to {target!r}")
+    path.symlink_to(target)
+    check_inside(folder, path)
 
 
 def check_inside(folder: Path, path: Path) -> None:
@@ -91,13 +103,15 @@ def unpack_tar(archive: Path, folder: Path) -> None:
         members = [(clean(member.name), member) for member in tar.getmembers()]
         files = frozenset(name for name, member in members if not member.isdir())
         top = single_top((name for name, _ in members), files=files)
-        for name, member in members:
-            if member.issym():
-                check_link(name, member.linkname, top)
+        written = []
         for name, member in members:
             path = place(folder, name, top)
             if path is not None:
                 write_member(tar, member, path, folder=folder, top=top)
+                written.append(path)
+    for path in written:
+        if path.is_symlink():  # what a later member put in its way may have turned it
+            check_inside(folder, path)
 
 
 def write_member(
@@ -107,12 +121,14 @@ def write_member(
     if member.isdir():
         path.mkdir(exist_ok=True)
     elif member.issym():
-        path.symlink_to(member.linkname)
-        check_inside(folder, path)
+        make_link(folder, path, member.linkname)
     elif member.islnk():
         target = folder / clean(member.linkname)[len(top) :]
         check_inside(folder, target)
-        shutil.copy2(target, path, follow_symlinks=False)
+        if target.is_symlink():
+            make_link(folder, path, str(target.readlink()))
+        else:
+            shutil.copy2(target, path)
     elif member.isfile():
         source = tar.extractfile(member)
         if source is None:
@@ -142,7 +158,15 @@ def unpack_zip(archive: Path, folder: Path) -> None:
                 continue
             with source.open(member) as data, path.open("wb") as out:
                 shutil.copyfileobj(data, out, 1 << 20)
-            path.chmod(0o755 if mode & 0o111 else 0o644)
+            settle(path, mode, zip_time(member))
+
+
+def zip_time(member: zipfile.ZipInfo) -> float:
+    """Return when a member of a zip file says that it was changed, taken as UTC."""
+    try:
+        return calendar.timegm((*member.date_time, 0, 0, 0))
+    except ValueError:  # a month 0, say: the packer had no time to give
+        return NO_TIME_S
 
 
 def unpack(archive: Path, folder: Path) -> None:
@@ -153,12 +177,15 @@ def unpack(archive: Path, folder: Path) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     folder = folder.resolve()
-    if zipfile.is_zipfile(archive):
-        unpack_zip(archive, folder)
-    elif tarfile.is_tarfile(archive):
-        unpack_tar(archive, folder)
-    else:
-        raise RefusedError("neither a tar nor a zip file")
+    try:
+        if zipfile.is_zipfile(archive):
+            unpack_zip(archive, folder)
+        elif tarfile.is_tarfile(archive):
+            unpack_tar(archive, folder)
+        else:
+            raise RefusedError("neither a tar nor a zip file")
+    except _DAMAGED as error:
+        raise RefusedError(f"it cannot be read: {error}") from error
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -170,7 +197,7 @@ def main(arguments: Sequence[str]) -> int:
     os.umask(0o022)
     try:
         unpack(options.archive, options.folder)
-    except (RefusedError, OSError, EOFError, tarfile.TarError, zipfile.BadZipFile) as error:
+    except (RefusedError, OSError) as error:
         print(f"farm: error: unpack {options.archive.name}: {error}", file=sys.stderr, flush=True)
         return EXIT_REFUSED
     return 0

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tarfile
-import zipfile
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -101,7 +99,7 @@ def unpack(archive: Path, folder: Path, name: str) -> None:
     """
     try:
         inside_unpack(archive, folder)
-    except (RefusedError, OSError, EOFError, tarfile.TarError, zipfile.BadZipFile) as error:
+    except (RefusedError, OSError) as error:
         raise IntegrityError(f"the source {name} cannot be unpacked: {error}") from error
 
 

@@ -76,6 +76,9 @@ def test_links_inside_are_kept(tmp_path: Path) -> None:
         [("a/x", b""), ("a/s", "->../../evil")],
         [("a/x", b""), ("a/s", "->../b")],
         [("a/x", b""), ("a/h", "=>../evil")],
+        [("a/d/l", "->../b"), ("a/h", "=>a/d/l")],
+        [("a/l", "->s/../b"), ("a/s", "->.")],
+        [("a/s/b", b""), ("a/d/l", "->../s/t/../../b"), ("a/s/t", "->..")],
         [("a/l", "->."), ("a/up", "->l/.."), ("a/up/evil", b"1")],
         [("a/x", b""), ("a/dev", "device")],
     ],
@@ -87,6 +90,41 @@ def test_what_would_lead_out_is_refused(
     with pytest.raises(RefusedError):
         unpack(archive, tmp_path / "deep/out")
     assert not list(tmp_path.rglob("evil"))
+
+
+def test_a_hard_link_to_a_link_is_a_link_that_is_checked_where_it_lies(tmp_path: Path) -> None:
+    members = (("a/x", b"1"), ("a/d/x", b"2"), ("a/d/l", "->x"), ("a/h", "=>a/d/l"))
+    unpack(tar(tmp_path / "a.tar", *members), tmp_path / "out")
+    assert tree(tmp_path / "out") == {"d/l": b"2", "d/x": b"2", "h": b"1", "x": b"1"}
+    assert (tmp_path / "out/h").readlink() == Path("x")
+
+
+def test_a_time_that_no_file_can_have_is_refused(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w", format=tarfile.GNU_FORMAT) as archive:
+        info = tarfile.TarInfo("a/x")
+        info.mtime = 1 << 70
+        archive.addfile(info)
+    assert main([str(tmp_path / "a.tar"), str(tmp_path / "out")]) == 65
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ((2001, 9, 9, 1, 46, 40), 1_000_000_000),
+        ((1980, 0, 0, 0, 0, 0), 315_532_800),  # what is written where there is no time
+    ],
+)
+def test_a_zips_modes_are_settled_and_its_times_kept(
+    tmp_path: Path, said: tuple[int, int, int, int, int, int], kept: int
+) -> None:
+    info = zipfile.ZipInfo("a/x", said)
+    info.external_attr = 0o100775 << 16
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr(info, b"1")
+        archive.writestr("a/y", b"")
+    unpack(tmp_path / "a.zip", tmp_path / "out")
+    facts = (tmp_path / "out/x").stat()
+    assert (stat.S_IMODE(facts.st_mode), facts.st_mtime) == (0o755, kept)
 
 
 def test_a_zip_is_unpacked_like_a_tar(tmp_path: Path) -> None:
