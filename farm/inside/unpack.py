@@ -1,4 +1,4 @@
-"""Unpack an archive into a folder, without its single top folder.
+"""Unpack an archive into a folder, without its single top folder, if it is what its digest says.
 
 Tar files (plain, gzip, bzip2, xz) and zip files.  Members that would land, or
 links that would point, outside of the folder are refused, and so are devices.
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import calendar
+import hashlib
 import lzma
 import os
 import posixpath
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 EXIT_REFUSED = 65
+CHUNK_BYTES = 1 << 20
 NO_TIME_S = 315532800
 """1980-01-01, the first time that a zip file can hold."""
 _DAMAGED = (
@@ -134,7 +136,7 @@ def write_member(
         if source is None:
             raise RefusedError(f"member {member.name!r} cannot be read")
         with source, path.open("wb") as out:
-            shutil.copyfileobj(source, out, 1 << 20)
+            shutil.copyfileobj(source, out, CHUNK_BYTES)
         settle(path, member.mode, member.mtime)
     else:
         raise RefusedError(f"member {member.name!r} is neither a file, a folder nor a link")
@@ -157,7 +159,7 @@ def unpack_zip(archive: Path, folder: Path) -> None:
                 path.mkdir(exist_ok=True)
                 continue
             with source.open(member) as data, path.open("wb") as out:
-                shutil.copyfileobj(data, out, 1 << 20)
+                shutil.copyfileobj(data, out, CHUNK_BYTES)
             settle(path, mode, zip_time(member))
 
 
@@ -169,12 +171,31 @@ def zip_time(member: zipfile.ZipInfo) -> float:
         return NO_TIME_S
 
 
-def unpack(archive: Path, folder: Path) -> None:
+def sha256(path: Path) -> str:
+    """Return a file's digest in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        for block in iter(lambda: file.read(CHUNK_BYTES), b""):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def check_same(found: str, wanted: str) -> None:
+    """Refuse a digest that is not the wanted one."""
+    if found != wanted:
+        raise RefusedError(f"not what its digest says: {found}, not {wanted}")
+
+
+def unpack(archive: Path, folder: Path, digest: str) -> None:
     """Unpack a tar or zip file into a folder, which is made if need be.
 
     Raises:
-        RefusedError: The archive is of no known kind, or holds what it may not.
+        RefusedError: The archive is not what the digest says, is of no known kind, is
+            damaged, or holds what it may not.
     """
+    kind, _, wanted = digest.partition(":")
+    if kind == "sha256":
+        check_same(sha256(archive), wanted)
     folder.mkdir(parents=True, exist_ok=True)
     folder = folder.resolve()
     try:
@@ -193,10 +214,11 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="unpack", description=__doc__)
     parser.add_argument("archive", type=Path)
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--digest", required=True, help="what the archive must be")
     options = parser.parse_args(arguments)
     os.umask(0o022)
     try:
-        unpack(options.archive, options.folder)
+        unpack(options.archive, options.folder, options.digest)
     except (RefusedError, OSError) as error:
         print(f"farm: error: unpack {options.archive.name}: {error}", file=sys.stderr, flush=True)
         return EXIT_REFUSED

@@ -61,7 +61,7 @@ def _try(series: Series, store: Store) -> Iterator[Tried]:
         return
     with store.work_folder() as folder:
         root = folder / source.name
-        unpack(store.path_of(sha256), root, source.name)
+        unpack(store.path_of(sha256), root, source)
         yield from apply(series, root)
 
 

@@ -136,7 +136,7 @@ class Change:
         try:
             self.discard()  # what an opening left that was broken off
             self.folder.mkdir(parents=True)
-            unpack(archive, self._original, self.target.series.source.name)
+            unpack(archive, self._original, self.target.series.source)
             for tried in apply(self.target.series, self._original):
                 if tried.fit is not Fit.APPLIES:
                     raise PatchError(

@@ -91,16 +91,16 @@ def require_patch_program() -> None:
         )
 
 
-def unpack(archive: Path, folder: Path, name: str) -> None:
+def unpack(archive: Path, folder: Path, source: Source) -> None:
     """Unpack a staged source as the container does.
 
     Raises:
-        IntegrityError: it is no archive, or holds what it may not.
+        IntegrityError: it is not what its digest says, or holds what it may not.
     """
     try:
-        inside_unpack(archive, folder)
+        inside_unpack(archive, folder, source.digest)
     except (RefusedError, OSError) as error:
-        raise IntegrityError(f"the source {name} cannot be unpacked: {error}") from error
+        raise IntegrityError(f"the source {source.name} cannot be unpacked: {error}") from error
 
 
 def apply(series: Series, root: Path) -> Iterator[Tried]:

@@ -32,6 +32,7 @@ class Paths:
     patches: str = "patches"
     edits: str = "edits"
     look: str = "look"
+    smoke: str = "smoke"
 
 
 PATHS = Paths()
@@ -87,6 +88,15 @@ def context_entries(
             what = f"two inputs of {unit.label} are both called {entry.target}"
             raise PlanError([Problem(what=what, hint="take one of them out of the recipe")])
     return tuple(found[target] for target in sorted(found))
+
+
+def digests_of(entries: Iterable[Entry]) -> dict[str, str]:
+    """The sha256 of each file, by where it lies; archives that farm packs itself have none."""
+    return {
+        entry.target: entry.digest.removeprefix("sha256:")
+        for entry in entries
+        if entry.digest.startswith("sha256:")
+    }
 
 
 def requirements_text(unit: Unit, needed: tuple[Wheel, ...]) -> str:

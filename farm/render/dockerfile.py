@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shlex
 import traceback
 from functools import cache
 from typing import TYPE_CHECKING, TypeVar
 
 from farm.errors import Place, Problem, RecipeError
 from farm.model.unit import ImageBase
-from farm.render.context import PATHS
+from farm.render.context import PATHS, digests_of
 from farm.render.crates import git_commits
 
 if TYPE_CHECKING:
@@ -52,7 +53,14 @@ def render(
         RecipeError: a template of the project is not what jinja2 takes.
     """
     text = render_template(
-        "unit.dockerfile.j2", templates, unit=unit, base=base, context=PATHS, log=_LOG, look=look
+        "unit.dockerfile.j2",
+        templates,
+        unit=unit,
+        base=base,
+        context=PATHS,
+        digests=digests_of(context),
+        log=_LOG,
+        look=look,
     )
     # No other build may write there: the id follows from all that goes into this one.
     whole = hashlib.sha256(text.encode())
@@ -130,6 +138,7 @@ def _environment(templates: tuple[Path, ...]) -> Environment:
         "groups": groups,
         "source_folder": source_folder,
         "program": program,
+        "word": shlex.quote,
         "git_commits": git_commits,
     }
     return environment

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from farm.render.context import (
     PATHS,
     Entry,
+    digests_of,
     pin_entries,
     program_entries,
     requirement_lines,
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from farm.model.unit import SmokeTest, Unit
     from farm.render.context import Wheel
 
-SCRIPT = "smoke/script.py"
+SCRIPT = f"{PATHS.smoke}/script.py"
 """Where the recipe's script lies in the context."""
 DRIVER_FOLDER = "/farm/driver"
 """Where a container with a GPU has the libraries of its driver."""
@@ -60,7 +61,7 @@ def render_smoke_test(trial: SmokeTestBuild, templates: tuple[Path, ...]) -> str
         clean=trial.clean,
         build=trial.build,
         context=PATHS,
-        script=SCRIPT,
+        digests=digests_of(smoke_test_entries(trial)),
         driver=DRIVER_FOLDER,
     )
 

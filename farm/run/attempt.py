@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from farm.engine.engine import BuildRequest
-from farm.errors import BuildError, FarmError, OutOfMemoryError, PatchError
+from farm.errors import BuildError, FarmError, IntegrityError, OutOfMemoryError, PatchError
 from farm.inspect.compilers import parse_compilers
 from farm.run.first_error import first_error, looks_out_of_memory
 
@@ -28,7 +28,8 @@ COMPILE = "compile"
 """The step that keeps its own log and status."""
 STEPS = "steps.json"
 """What a build would have done that was stopped after configuring (farm.inside.until)."""
-_SOURCE_STEPS = ("patched", "source")
+_REFUSED = "exit code: 65"
+"""What the engine says of a step that was given something else than its digest says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +148,9 @@ def failure(attempt: Attempt, log: Path) -> FarmError:
     """Why an attempt has no wheel: the first real error line of ``log``, with its context."""
     # The compile step fails without failing the build, so that its log gets out.
     result, step = attempt.result, attempt.result.failed_step or COMPILE
-    if result.farm_errors and step in _SOURCE_STEPS:
+    if result.farm_errors and any(_REFUSED in each.error for each in result.steps):
+        return IntegrityError(result.farm_errors[0], step=step)
+    if result.farm_errors and step == "patched":
         return PatchError(result.farm_errors[0], step=step)
     with log.open(encoding="utf-8", errors="replace") as lines:
         first = first_error(lines)

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import shutil
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -209,6 +210,45 @@ def test_another_number_of_jobs_compiles_nothing_again(farm: Farm) -> None:
         record = farm.record("cpu")
         assert record["max_jobs"] == int(jobs)
         assert record["compile"]["jobs"] == {"MAX_JOBS": "3"}
+
+
+@pytest.fixture(scope="module")
+def by_hand(farm: Farm, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What ``farm render --output`` makes for a build without farm."""
+    folder = tmp_path_factory.mktemp("render") / "by-hand"
+    done = farm.run("render", "tiny:cpu", "--output", str(folder))
+    assert done.code == 0, done.said
+    return folder
+
+
+def docker_build(engine: Endpoint, folder: Path, out: Path) -> tuple[int, str]:
+    """A build by hand: its status, and what it printed."""
+    argv = [*engine.buildx, "build", "--progress=plain", f"--output={out}", str(folder)]
+    env = engine.environment()
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, env=env)
+    return done.returncode, done.stderr
+
+
+def test_a_build_by_hand_gives_the_wheel(
+    farm: Farm, private_engine: Endpoint, by_hand: Path, tmp_path: Path
+) -> None:
+    code, said = docker_build(private_engine, by_hand, tmp_path / "out")
+    assert code == 0, said
+    assert sha256(tmp_path / "out" / WHEEL) == sha256(farm.wheel("cpu"))
+
+
+@pytest.mark.parametrize("name", ["inside/step.py", "inside/unpack.py", "wheels/requirements.txt"])
+def test_a_context_of_other_content_is_refused_by_the_dockerfile_itself(
+    private_engine: Endpoint, by_hand: Path, tmp_path: Path, name: str
+) -> None:
+    folder = tmp_path / "tampered"
+    shutil.copytree(by_hand, folder)
+    path = folder / name
+    path.chmod(0o644)
+    path.write_bytes(path.read_bytes() + b"\n# planted\n")
+    code, said = docker_build(private_engine, folder, tmp_path / "out")
+    assert code != 0
+    assert f"farm: error: /farm/{name}: not what its digest says" in said
 
 
 def test_a_dry_run_writes_nothing(farm: Farm, tmp_path: Path) -> None:

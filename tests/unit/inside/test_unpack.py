@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import stat
 import subprocess
@@ -12,7 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from farm.inside.unpack import RefusedError, main, unpack
+from farm.inside import unpack as program
+from farm.inside.unpack import RefusedError, main
+
+
+def digest(path: Path) -> str:
+    return f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
+
+
+def unpack(archive: Path, folder: Path) -> None:
+    program.unpack(archive, folder, digest(archive))
 
 
 def tar(path: Path, *members: tuple[str, bytes | str], mode: int = 0o644) -> Path:
@@ -104,7 +114,8 @@ def test_a_time_that_no_file_can_have_is_refused(tmp_path: Path) -> None:
         info = tarfile.TarInfo("a/x")
         info.mtime = 1 << 70
         archive.addfile(info)
-    assert main([str(tmp_path / "a.tar"), str(tmp_path / "out")]) == 65
+    with pytest.raises(RefusedError, match="cannot be read"):
+        unpack(tmp_path / "a.tar", tmp_path / "out")
 
 
 @pytest.mark.parametrize(
@@ -145,8 +156,15 @@ def test_a_zip_that_leads_out_is_refused(tmp_path: Path) -> None:
 def test_a_truncated_archive_is_refused_with_one_line(tmp_path: Path) -> None:
     archive = tar(tmp_path / "a.tar.gz", ("a/x", bytes(range(256)) * 4000))
     archive.write_bytes(archive.read_bytes()[:-100])
-    script = Path(sys.modules[unpack.__module__].__file__ or "")
-    argv = [sys.executable, str(script), str(archive), str(tmp_path / "out")]
+    script = Path(program.__file__)
+    argv = [
+        sys.executable,
+        str(script),
+        "--digest",
+        digest(archive),
+        str(archive),
+        str(tmp_path / "out"),
+    ]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert done.returncode == 65
     assert done.stderr.startswith("farm: error: unpack a.tar.gz: ")
@@ -155,4 +173,16 @@ def test_a_truncated_archive_is_refused_with_one_line(tmp_path: Path) -> None:
 
 def test_what_is_no_archive_is_refused(tmp_path: Path) -> None:
     (tmp_path / "page.tar.gz").write_text("<html>not found</html>")
-    assert main([str(tmp_path / "page.tar.gz"), str(tmp_path / "out")]) == 65
+    with pytest.raises(RefusedError, match="neither a tar nor a zip"):
+        unpack(tmp_path / "page.tar.gz", tmp_path / "out")
+
+
+def test_nothing_is_unpacked_of_what_is_not_what_its_digest_says(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wanted = digest(tar(tmp_path / "a.tar", ("a/x", b"1")))
+    archive = tar(tmp_path / "a.tar", ("a/x", b"2"))
+    assert main(["--digest", wanted, str(archive), str(tmp_path / "out")]) == 65
+    told = f"not what its digest says: {digest(archive)[7:]}, not {wanted[7:]}"
+    assert capsys.readouterr().err == f"farm: error: unpack a.tar: {told}\n"
+    assert not (tmp_path / "out").exists()

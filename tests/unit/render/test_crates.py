@@ -68,8 +68,8 @@ def test_crates_of_one_commit_are_one_archive_with_its_submodules(plain: Unit) -
     entries = {e.target: e.digest for e in context_entries(unit, ())}
     assert entries[f"crates/{COMMIT}.tar"] == f"git:{COMMIT}+submodules"
     text = rendered(unit, base="base", templates=TEMPLATES)
-    unpacked = f"unpack.py /farm/crates/{COMMIT}.tar /opt/crates/checkouts/{COMMIT}\n"
-    assert text.count(unpacked) == 1
+    unpacked = f"/farm/crates/{COMMIT}.tar /opt/crates/checkouts/{COMMIT}\n"
+    assert text.count(f"unpack.py --digest=git:{COMMIT}+submodules {unpacked}") == 1
     (source,) = json.loads(crate_list(unit))["git"]
     assert source == {
         "source": "git+https://example.org/o/r?rev=v1",

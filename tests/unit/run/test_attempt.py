@@ -11,7 +11,14 @@ import pytest
 
 from farm.engine.engine import BuildResult
 from farm.engine.rawjson import StepSummary
-from farm.errors import BuildError, ExitCode, FarmError, OutOfMemoryError, PatchError
+from farm.errors import (
+    BuildError,
+    ExitCode,
+    FarmError,
+    IntegrityError,
+    OutOfMemoryError,
+    PatchError,
+)
 from farm.plan.jobs import JobPlan
 from farm.render.manifest import BaseReference, Manifest
 from farm.run.attempt import Attempt, Work, failure, read_mapping, run_attempt
@@ -30,11 +37,13 @@ LOG = "[1/2] cc a.c\na.c:3:5: error: expected ';'\n    3 | int x\nninja: build s
 
 def attempt(
     tmp_path: Path, *, exit_status: int = 0, cached: bool = False, failed: str = "",
-    farm_errors: tuple[str, ...] = (), status: dict[str, Any] | None = None,
+    farm_errors: tuple[str, ...] = (), status: dict[str, Any] | None = None, code: int = 66,
 ) -> Attempt:  # fmt: skip
     steps = [StepSummary(name="compile", seconds=1, cached=cached)]
     if failed:
-        steps.insert(0, StepSummary(name=failed, seconds=1, cached=False, error="exit code: 65"))
+        steps.insert(
+            0, StepSummary(name=failed, seconds=1, cached=False, error=f"exit code: {code}")
+        )
     result = BuildResult(
         exit_status=exit_status, seconds=1, steps=tuple(steps), error="failed to solve",
         farm_errors=farm_errors,
@@ -84,12 +93,20 @@ def test_the_compilers_own_message_is_what_is_told(tmp_path: Path) -> None:
     assert any("int x" in line for line in error.details)
 
 
-@pytest.mark.parametrize("step", ["patched", "source"])
-def test_a_patch_that_does_not_fit_is_told_as_one(tmp_path: Path, step: str) -> None:
-    failed = attempt(tmp_path, exit_status=1, failed=step, farm_errors=("a.patch: hunk 1",))
+def test_a_patch_that_does_not_fit_is_told_as_one(tmp_path: Path) -> None:
+    failed = attempt(tmp_path, exit_status=1, failed="patched", farm_errors=("a.patch: hunk 1",))
     error = told(tmp_path, failed)
     assert isinstance(error, PatchError)
-    assert (error.message, error.step) == ("a.patch: hunk 1", step)
+    assert (error.message, error.step) == ("a.patch: hunk 1", "patched")
+
+
+@pytest.mark.parametrize("step", ["toolkit", "source", "patched", "compile"])
+def test_what_is_not_what_its_digest_says_is_told_as_that(tmp_path: Path, step: str) -> None:
+    said = ("/farm/x: not what its digest says",)
+    failed = attempt(tmp_path, exit_status=1, failed=step, farm_errors=said, code=65)
+    error = told(tmp_path, failed)
+    assert isinstance(error, IntegrityError)
+    assert (error.message, error.step) == (*said, step)
 
 
 def test_what_farms_programs_say_elsewhere_is_no_patch(tmp_path: Path) -> None:
