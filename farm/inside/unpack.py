@@ -4,6 +4,16 @@ Tar files (plain, gzip, bzip2, xz) and zip files.  Members that would land, or
 links that would point, outside of the folder are refused, and so are devices.
 Modes become 0755 or 0644, owners the caller's: the wheel must not depend on
 what the packer's machine had.  Times are kept, those of zip files as UTC.
+
+The digest is one of three:
+
+``sha256:<hex>``
+    of the archive's bytes, before anything is unpacked;
+``tree:<hex>``
+    of the files that were unpacked: see `tree_digest`;
+``git:<commit>[+submodules[=<path>,…]]``
+    of a commit, with none, all or those of its submodules.  The archive brings, as a file
+    ``.git``, the commit objects and tree objects, and the files must be what those say.
 """
 
 from __future__ import annotations
@@ -14,6 +24,7 @@ import hashlib
 import lzma
 import os
 import posixpath
+import re
 import shutil
 import stat
 import sys
@@ -24,10 +35,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 EXIT_REFUSED = 65
 CHUNK_BYTES = 1 << 20
+PROOF = ".git"
+"""The file that proves a commit; no file of a commit can be called so."""
 NO_TIME_S = 315532800
 """1980-01-01, the first time that a zip file can hold."""
 _DAMAGED = (
@@ -35,6 +48,11 @@ _DAMAGED = (
     RuntimeError, OverflowError,
 )  # fmt: skip
 """What the libraries raise for an archive that is damaged, encrypted, or says what cannot be."""
+_OBJECT = re.compile(rb"(?:commit|tree) ([0-9]{1,12})\0")
+_TREE_OF = re.compile(rb"tree ([0-9a-f]{40})\n")
+_ENTRY = re.compile(rb"([0-7]{5,6}) ([^\0/]+)\0(.{20})", re.DOTALL)
+_SUBMODULE = 0o160000
+"""What git has for the kind of file, beside those of stat."""
 
 
 class RefusedError(Exception):
@@ -180,6 +198,150 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
+def tree_digest(folder: Path) -> str:
+    """Return the digest of a folder's files, as farm/load/trees.py defines it.
+
+    The sha256 over name, executable bit and sha256 of each, in the order of their names' parts.
+
+    Raises:
+        RefusedError: There is more than files: a link, or a folder that has none.
+    """
+    found = []
+    for where, folders, files in os.walk(folder):
+        paths = [Path(where, name) for name in files]
+        links = [path for path in (*paths, *(Path(where, name) for name in folders))
+                 if path.is_symlink()]  # fmt: skip
+        if links or not (folders or files):
+            raise RefusedError(f"{(links or [Path(where)])[0].name!r} is not of a tree of files")
+        found += [(path.relative_to(folder).as_posix(), path) for path in paths]
+    total = hashlib.sha256()
+    for name, path in sorted(found, key=lambda each: each[0].split("/")):
+        executable = bool(path.stat().st_mode & 0o100)
+        line = f"{name}\0{executable:d}\0{sha256(path)}\n"
+        total.update(line.encode("utf-8", "surrogateescape"))
+    return total.hexdigest()
+
+
+def object_id(content: bytes) -> str:
+    """Return the id of a git object, given with its head."""
+    return hashlib.sha1(content, usedforsecurity=False).hexdigest()
+
+
+def blob_id(path: Path) -> str:
+    """Return the id that git gives to a file's content, or to where a link points."""
+    if path.is_symlink():
+        target = os.fsencode(path.readlink())
+        return object_id(b"blob %d\0" % len(target) + target)
+    head = b"blob %d\0" % path.stat().st_size
+    digest = hashlib.sha1(head, usedforsecurity=False)
+    with path.open("rb") as file:
+        for block in iter(lambda: file.read(CHUNK_BYTES), b""):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+class Checkout:
+    """A folder that is to be the files of a commit.
+
+    Nothing is believed but the commit's id: an object is found by the hash of its content,
+    and what the objects name must be there, and nothing else.
+    """
+
+    def __init__(self, folder: Path, digest: str) -> None:
+        self.folder = folder
+        self.commit, self.with_submodules, named = digest.partition("+submodules")
+        self.submodules = named.removeprefix("=").split(",") if named else []
+        proof = folder / PROOF
+        if proof.is_symlink() or not proof.is_file():
+            raise RefusedError("it does not bring what proves its commit")
+        self.objects = dict(read_objects(proof.read_bytes()))
+        proof.unlink()
+
+    def check(self) -> None:
+        """Hold everything against the commit.
+
+        Raises:
+            RefusedError: The first difference.
+        """
+        self.check_commit(self.commit, self.folder)
+
+    def check_commit(self, commit: str, path: Path) -> None:
+        """Hold a folder against a commit, the whole one or a submodule's."""
+        tree = _TREE_OF.match(self.content(commit, b"commit "))
+        if tree is None:
+            raise RefusedError(f"{commit} is no commit with a tree")
+        self.check_tree(tree[1].decode(), path)
+
+    def check_tree(self, tree: str, path: Path) -> None:
+        """Hold a folder against a tree, and all that is in it."""
+        entries = list(read_tree(self.content(tree, b"tree ")))
+        names = sorted(name for _, name, _ in entries)
+        found = sorted(each.name for each in path.iterdir())
+        if names != found:
+            raise self.differs(path / min({*names} ^ {*found}, default=""))
+        for mode, name, wanted in entries:
+            self.check_entry(mode, wanted, path / name)
+
+    def check_entry(self, mode: int, wanted: str, path: Path) -> None:
+        """Hold a file, link, folder or submodule against what a tree says."""
+        status = path.lstat()
+        kind, found = stat.S_IFMT(mode), stat.S_IFMT(status.st_mode)
+        if kind == found == stat.S_IFDIR:
+            self.check_tree(wanted, path)
+        elif kind == _SUBMODULE and found == stat.S_IFDIR:
+            if self.is_brought(path):
+                self.check_commit(wanted, path)
+            elif any(path.iterdir()):
+                raise self.differs(path)
+        else:
+            other_bit = kind == stat.S_IFREG and (mode ^ status.st_mode) & stat.S_IXUSR
+            if kind != found or other_bit or blob_id(path) != wanted:
+                raise self.differs(path)
+
+    def is_brought(self, path: Path) -> bool:
+        """Return whether the files of a submodule must be there."""
+        name = path.relative_to(self.folder).as_posix()
+        return bool(self.with_submodules) and (not self.submodules or name in self.submodules)
+
+    def content(self, wanted: str, head: bytes) -> bytes:
+        """Return an object without its head."""
+        found = self.objects.get(wanted, b"")
+        if not found.startswith(head):
+            raise RefusedError(f"it does not bring the git object {wanted}")
+        return found.partition(b"\0")[2]
+
+    def differs(self, path: Path) -> RefusedError:
+        """Return the error that a path is not what the commit says."""
+        name = path.relative_to(self.folder).as_posix()
+        return RefusedError(f"{name!r} is not what the commit {self.commit} says")
+
+
+def read_objects(proof: bytes) -> Iterator[tuple[str, bytes]]:
+    """Return git objects one after the other as git hashes them, each by its id."""
+    start = 0
+    while start < len(proof):
+        head = _OBJECT.match(proof, start)
+        if head is None:
+            raise RefusedError("what proves its commit is damaged")
+        end = head.end() + int(head[1])
+        yield object_id(proof[start:end]), proof[start:end]
+        start = end
+
+
+def read_tree(content: bytes) -> Iterator[tuple[int, str, str]]:
+    """Return mode, name and object of each entry of a tree.
+
+    https://git-scm.com/book/en/v2/Git-Internals-Git-Objects, "Tree Objects".
+    """
+    start = 0
+    while start < len(content):
+        entry = _ENTRY.match(content, start)
+        if entry is None:
+            raise RefusedError("a git tree object is damaged")
+        yield int(entry[1], 8), os.fsdecode(entry[2]), entry[3].hex()
+        start = entry.end()
+
+
 def check_same(found: str, wanted: str) -> None:
     """Refuse a digest that is not the wanted one."""
     if found != wanted:
@@ -207,6 +369,12 @@ def unpack(archive: Path, folder: Path, digest: str) -> None:
             raise RefusedError("neither a tar nor a zip file")
     except _DAMAGED as error:
         raise RefusedError(f"it cannot be read: {error}") from error
+    if kind == "git":
+        Checkout(folder, wanted).check()
+    elif kind == "tree":
+        check_same(tree_digest(folder), wanted)
+    elif kind != "sha256":
+        raise RefusedError(f"{digest!r} is no digest that is known")
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -47,8 +47,12 @@ def tree_digest(folder: Path) -> str:
 
 
 def digest_of(files: Iterable[tuple[str, bool, str]]) -> str:
-    """The digest of a tree, by the path, executable bit and sha256 of each of its files."""
+    """The digest of a tree, by the path, executable bit and sha256 of each of its files.
+
+    `farm.inside.unpack.tree_digest` computes it of what an archive holds.
+    """
     total = hashlib.sha256()
     for name, executable, content in sorted(files, key=lambda file: file[0].split("/")):
-        total.update(f"{name}\0{executable:d}\0{content}\n".encode())
+        line = f"{name}\0{executable:d}\0{content}\n"
+        total.update(line.encode("utf-8", "surrogateescape"))
     return total.hexdigest()

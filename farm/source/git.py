@@ -23,7 +23,7 @@ from farm.source.giturls import check_git_url, submodule_url
 from farm.source.job import programs_needed
 from farm.source.places import absent
 from farm.source.repository import GIT, Repository, environment
-from farm.source.tar import Entry, Kind, TarWriter, check_path
+from farm.source.tar import Entry, Kind, TarWriter, archive_alias, check_path
 
 if TYPE_CHECKING:
     import subprocess
@@ -249,12 +249,13 @@ class _Fetch:
         if pointers:
             text = f"{pointers} files of {top.commit} are Git LFS pointers"
             self.job.sink(Notice(text=f"{text}; their contents are not brought"))
-        self.job.store.set_alias(self.wanted.digest, writer.sha256)
+        self.job.store.set_alias(archive_alias(self.wanted.digest), writer.sha256)
         return writer.sha256
 
     def _write(self, blobs: list[_Blob], writer: Writer, time_s: int) -> int:
         """The files in the order of their paths; returns how many are Git LFS pointers."""
         tar = TarWriter(writer, time_s=time_s)
+        tar.add_proof(b"".join(made.proof() for made in self.repositories))
         pointers = 0
         with ExitStack() as stack:
             readers = {made: _BlobReader(made, stack) for made in self.repositories}

@@ -53,7 +53,9 @@ class Input(Protocol):
 
     def present(self, store: Store) -> str | None:
         """The sha256 of its file if the store has it."""
-        return store.alias(self.digest)
+        from farm.source.tar import archive_alias  # whoever only plans needs no tarfile
+
+        return store.alias(archive_alias(self.digest))
 
     @abstractmethod
     def bring(self, job: Job) -> str:
@@ -354,7 +356,7 @@ class Tree(Input):
         """
         from farm.source.tree import pack_tree
 
-        return store.alias(self.digest) or pack_tree(self.path, self.digest, store)
+        return Input.present(self, store) or pack_tree(self.path, self.digest, store)
 
     def bring(self, job: Job) -> str:
         """Pack it; it is kept nowhere else."""

@@ -17,6 +17,7 @@ from farm.host import programs
 from farm.host.files import storage_error, storage_errors
 from farm.host.network import NetworkSettings
 from farm.host.urls import redact
+from farm.source import gitproof
 from farm.source.giturls import allowed_protocols
 from farm.source.job import programs_needed
 
@@ -66,7 +67,7 @@ class Repository:
             self.folder.mkdir(parents=True, exist_ok=True)
         self.ask("init", "--quiet", "--bare", "--template=", ".")
 
-    def run(self, *argv: str, protocols: str = "") -> programs.Finished:
+    def run(self, *argv: str, protocols: str = "", stdin: bytes = b"") -> programs.Finished:
         """Run git on it; the status is the caller's to judge.
 
         Raises:
@@ -76,24 +77,35 @@ class Repository:
         """
         environ = {**self.environ, "GIT_ALLOW_PROTOCOL": protocols}
         with programs_needed():
-            done = programs.run([*GIT, *argv], env=environ, cwd=self.folder, cancel=self.cancel)
+            done = programs.run(
+                [*GIT, *argv], env=environ, cwd=self.folder, stdin=stdin, cancel=self.cancel
+            )
         if done.status and os.strerror(errno.ENOSPC) in done.complaint:
             raise storage_error(OSError(errno.ENOSPC, ""), self.folder)
         return done
 
-    def ask(self, *argv: str) -> bytes:
+    def ask(self, *argv: str, stdin: bytes = b"") -> bytes:
         """What git says of it.
 
         Raises:
             FetchError: git fails, or says more than is taken.
         """
-        done = self.run(*argv)
+        done = self.run(*argv, stdin=stdin)
         if done.status or len(done.output) >= programs.MOST_BYTES:
             raise FetchError(
                 f"git {argv[0]} failed on {redact(self.url)} at {self.commit}",
                 details=done.last_words,
             )
         return done.output
+
+    def proof(self) -> bytes:
+        """What proves the commit's files; see `farm.source.gitproof`.
+
+        Raises:
+            FetchError: git does not have all of it.
+        """
+        listing = self.ask(*gitproof.LIST, self.commit)
+        return gitproof.proof(self.ask(*gitproof.READ, stdin=gitproof.ids(listing)))
 
     def complete(self) -> bool:
         """Whether it has the commit with every file of it."""

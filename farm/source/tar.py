@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import tarfile
 from dataclasses import dataclass
 from enum import Enum
@@ -16,6 +17,15 @@ if TYPE_CHECKING:
 
 # Everything lies below this folder, so that every source unpacks the same way.
 TOP_FOLDER = "source"
+FORMAT = 2
+"""Raise it where the same input becomes other bytes: what the store has is then made anew."""
+PROOF = ".git"
+"""The file that proves a commit (`farm.source.gitproof`); `check_path` lets no other have it."""
+
+
+def archive_alias(digest: str) -> str:
+    """What the store calls the archive of what has this digest."""
+    return f"{digest} in format {FORMAT}"
 
 
 class Kind(Enum):
@@ -76,6 +86,13 @@ class TarWriter:
         info.size = entry.size
         info.linkname = entry.target
         self._tar.addfile(info, content)
+
+    def add_proof(self, content: bytes) -> None:
+        """Append what proves the other entries to be a commit's."""
+        self._add_folder(TOP_FOLDER)
+        info = self._info(f"{TOP_FOLDER}/{PROOF}", Kind.FILE)
+        info.size = len(content)
+        self._tar.addfile(info, io.BytesIO(content))
 
     def close(self) -> None:
         """Write the end of the archive."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from farm.errors import IntegrityError
 from farm.load.trees import digest_of, tree_files
-from farm.source.tar import Entry, Kind, TarWriter, sorted_entries
+from farm.source.tar import Entry, Kind, TarWriter, archive_alias, sorted_entries
 from farm.store.blobs import STORED_TIME_S
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def pack_tree(folder: Path, digest: str, store: Store) -> str:
         # What counts is what was packed: the folder may be written meanwhile.
         if f"tree:{digest_of(packed)}" != digest:
             raise _changed(folder, "is not what it was when the build was planned")
-    store.set_alias(digest, writer.sha256)
+    store.set_alias(archive_alias(digest), writer.sha256)
     return writer.sha256
 
 

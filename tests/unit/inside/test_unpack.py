@@ -186,3 +186,10 @@ def test_nothing_is_unpacked_of_what_is_not_what_its_digest_says(
     told = f"not what its digest says: {digest(archive)[7:]}, not {wanted[7:]}"
     assert capsys.readouterr().err == f"farm: error: unpack a.tar: {told}\n"
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("nothing", ["", "md5:1", "sha256", "sha256:", "git:", "tree:", "git:x+y"])
+def test_no_archive_is_what_a_digest_says_that_says_nothing(tmp_path: Path, nothing: str) -> None:
+    archive = tar(tmp_path / "a.tar", ("a/x", b"1"))
+    with pytest.raises(RefusedError):
+        program.unpack(archive, tmp_path / "out", nothing)

@@ -16,6 +16,7 @@ from farm.events import Event, Notice, TaskProgress
 from farm.source.git import fetch_commit
 from farm.source.inputs import GitCommit
 from farm.source.job import Job
+from farm.source.tar import archive_alias
 from farm.store.blobs import Store
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ def test_a_commit_becomes_one_archive_with_plain_owners_modes_and_times(
     found = members(store, fetch(url, commit_all(folder)))
     assert {name: oct(member.mode) for name, member in found.items()} == {
         "source": "0o755",
+        "source/.git": "0o644",
         "source/link": "0o755",
         "source/run.sh": "0o755",
         "source/src": "0o755",
@@ -109,7 +111,7 @@ def test_the_bytes_of_a_known_commit_are_known(
     url, commit = repository(tmp_path / "repo", {"a": "one\n", "b/c": "two\n"})
     assert commit == "eb53903133b96dda30cd11fd312fc7729d14c825"
     assert fetch(url, commit) == (
-        "fd00ab5a6926abf393568418fa6368a4c26e51440b0dd69bff2b9bc763afa235"
+        "76990afac97254952d5e6ad40a68079b9fdbaad61a052d6aeaa79e1f9483a6a4"
     )
 
 
@@ -163,6 +165,7 @@ def test_submodules_come_recursively_at_their_pinned_commits(
     sha256 = fetch(url, commit, submodules=True)
     files = {name for name, member in members(store, sha256).items() if member.isfile()}
     assert files == {
+        "source/.git",
         "source/.gitmodules",
         "source/outer.txt",
         "source/third party/middle/.gitmodules",
@@ -343,7 +346,7 @@ def test_a_tree_whose_paths_leave_it_is_refused(
     url, commit = crafted(tmp_path / "repo", "100644", "blob", "evil", *names)
     with pytest.raises(FetchError, match="unusable path"):
         fetch(url, commit)
-    assert store.alias(f"git:{commit}") is None
+    assert store.alias(archive_alias(f"git:{commit}")) is None
 
 
 def test_a_submodule_that_points_to_this_machine_or_runs_something_is_refused(
@@ -386,14 +389,16 @@ def test_a_git_that_dies_while_it_gives_files_is_a_fetch_error(
     url, commit = repository(tmp_path / "repo", {"a": "1234", "b": "5678"})
     (tmp_path / "bin").mkdir()
     program = tmp_path / "bin/git"
+    proven = tmp_path / "proven"  # before the files, git gives what proves them
     program.write_text(
-        f'#!/bin/sh\ncase "$*" in *" cat-file "*) {dies};; esac\nexec {shutil.which("git")} "$@"\n'
+        f'#!/bin/sh\ncase "$*" in *" cat-file "*) if [ -e {proven} ]; then {dies}; fi\n'
+        f'touch {proven};; esac\nexec {shutil.which("git")} "$@"\n'
     )
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
     with pytest.raises(FetchError, match=f"cannot read 'a' of {commit}"):
         fetch(url, commit)
-    assert store.alias(f"git:{commit}") is None
+    assert store.alias(archive_alias(f"git:{commit}")) is None
 
 
 def test_cancelling_leaves_no_process_no_folder_and_no_archive(
@@ -405,7 +410,7 @@ def test_cancelling_leaves_no_process_no_folder_and_no_archive(
     with pytest.raises(CancelledError):
         fetch_commit(GitCommit(url=url, commit=commit), Job(store=store, sink=sink, cancel=cancel))
     assert list((store.root / "tmp").iterdir()) == []
-    assert store.alias(f"git:{commit}") is None
+    assert store.alias(archive_alias(f"git:{commit}")) is None
 
 
 def test_the_archive_is_stored_under_its_own_hash(

@@ -17,6 +17,7 @@ from farm.source.inputs import GitCommit, IndexFile, Sdist, Tree, UrlFile
 from farm.source.mirror import Mirror
 from farm.source.places import Places
 from farm.source.stage import stage, stage_each
+from farm.source.tar import archive_alias
 from farm.store.blobs import Store
 from tests.unit.source.test_git import commit_all, git, members, nested, repository
 
@@ -245,7 +246,7 @@ def test_a_repository_whose_objects_are_not_what_they_are_called_gives_nothing(
     plant(place, "a", content=content)
     with pytest.raises(FetchError, match="switched off"):
         stage([want], store, sink, places=places(mirror))
-    assert store.alias(want.digest) is None
+    assert store.alias(archive_alias(want.digest)) is None
     # Where there is another way, it is gone.
     (tmp_path / "me").mkdir()
     (tmp_path / "outer").rename(tmp_path / "me/outer")
@@ -339,4 +340,4 @@ def test_a_fetch_that_failed_half_way_counts_for_nothing(
     monkeypatch.setenv("PATH", str(bin_), prepend=os.pathsep)
     with pytest.raises(FetchError, match="cannot fetch"):
         stage([want], store, sink)
-    assert store.alias(want.digest) is None
+    assert store.alias(archive_alias(want.digest)) is None

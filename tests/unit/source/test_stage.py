@@ -31,6 +31,7 @@ from farm.source.inputs import (
 )
 from farm.source.places import Places
 from farm.source.stage import groups, stage
+from farm.source.tar import archive_alias
 from farm.store.blobs import Store
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def test_what_is_in_the_store_needs_no_network_and_no_library_for_it(
     store: Store, sink: Callable[[Event], None], tmp_path: Path
 ) -> None:
     sha256 = store.add_stream([b"content"])
-    store.set_alias("git:" + "1" * 40 + "+submodules", sha256)
+    store.set_alias(archive_alias("git:" + "1" * 40 + "+submodules"), sha256)
     (tmp_path / "tree").mkdir()
     (tmp_path / "tree" / "a").write_text("a")
     digest = f"tree:{tree_digest(tmp_path / 'tree')}"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from farm.errors import FetchError, IntegrityError, RecipeError
 from farm.load.trees import tree_digest
-from farm.source.tar import Entry, Kind, TarWriter, sorted_entries
+from farm.source.tar import Entry, Kind, TarWriter, archive_alias, sorted_entries
 from farm.source.tree import pack_tree as pack_as_planned
 from farm.store.blobs import STORED_TIME_S, Store, Writer
 
@@ -81,7 +81,7 @@ def test_a_folder_that_was_saved_into_since_it_was_planned_is_not_stored(
         (folder / "a").write_text(change)
     with pytest.raises(IntegrityError, match="not what it was when the build was planned"):
         pack_as_planned(folder, digest, store)
-    assert store.alias(digest) is None
+    assert store.alias(archive_alias(digest)) is None
 
 
 def test_a_folder_that_is_saved_into_while_it_is_packed_is_not_stored(
@@ -98,7 +98,7 @@ def test_a_folder_that_is_saved_into_while_it_is_packed_is_not_stored(
 
     with pytest.raises(IntegrityError, match="not what it was"):
         pack_as_planned(folder, digest, Saving(store.root))
-    assert store.alias(digest) is None
+    assert store.alias(archive_alias(digest)) is None
 
 
 def test_a_file_that_vanishes_while_the_folder_is_packed_is_named(
