@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from farm.engine.engine import BuildRequest
@@ -64,13 +64,21 @@ class Attempt:
         """Whether the build was ended after configuring, as asked, and nothing failed."""
         return self.result.exit_status == 0 and self.steps.get("exit_status") == 0
 
+    @property
+    def refused(self) -> bool:
+        """Whether a step was given something else than its digest says."""
+        return any(_REFUSED in step.error for step in self.result.steps)
+
     def _cached(self, name: str) -> bool:
         return any(step.cached for step in self.result.steps if step.name == name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """What is built where: ``folder`` gets the logs, ``scratch`` context and output."""
+    """What is built where: ``folder`` gets the logs, ``scratch`` context and output.
+
+    ``sending`` is part of the context's name where it is sent anew.
+    """
 
     identified: Identified
     engine: Engine
@@ -78,6 +86,7 @@ class Work:
     scratch: Path
     jobs: JobPlan
     secrets: Secrets = ()
+    sending: str = ""
 
     @property
     def context(self) -> Path:
@@ -87,11 +96,15 @@ class Work:
         name is the session's shared key) and compares only size and time before it
         takes a file from there: of another unit's, if the folders were called the same.
         """
-        return self.scratch / f"context-{self.identified.identity}"
+        return self.scratch / f"context-{self.identified.identity}{self.sending}"
 
 
 def run_attempt(work: Work, number: int, sink: Sink, cancel: threading.Event) -> Attempt:
     """Build once.  An earlier failure out of the engine's cache is no answer: it runs again.
+
+    So it does where a step was given something else than its digest says: that may be what
+    the engine kept of an earlier context of this name, which it takes again unless size or
+    time differ.
 
     Raises:
         FarmError: the engine, the disk or the user ended it (see `farm.engine.engine`).
@@ -99,6 +112,10 @@ def run_attempt(work: Work, number: int, sink: Sink, cancel: threading.Event) ->
     attempt = _run(work, number, sink, cancel)
     if attempt.stale_failure:
         attempt = _run(work, int(time.time()), sink, cancel)
+    if attempt.refused:
+        anew = replace(work, sending=f"-{time.time_ns()}")
+        work.context.rename(anew.context)
+        attempt = _run(anew, number, sink, cancel)
     return attempt
 
 
@@ -148,7 +165,7 @@ def failure(attempt: Attempt, log: Path) -> FarmError:
     """Why an attempt has no wheel: the first real error line of ``log``, with its context."""
     # The compile step fails without failing the build, so that its log gets out.
     result, step = attempt.result, attempt.result.failed_step or COMPILE
-    if result.farm_errors and any(_REFUSED in each.error for each in result.steps):
+    if result.farm_errors and attempt.refused:
         return IntegrityError(result.farm_errors[0], step=step)
     if result.farm_errors and step == "patched":
         return PatchError(result.farm_errors[0], step=step)

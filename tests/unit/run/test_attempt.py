@@ -145,22 +145,21 @@ def test_a_status_is_what_the_step_wrote(tmp_path: Path) -> None:
 
 
 class Taking:
-    """An engine that remembers what it was asked, secrets included."""
+    """An engine that answers in turn and remembers what it was asked, secrets included."""
 
-    def __init__(self) -> None:
+    def __init__(self, *answers: BuildResult) -> None:
+        self.answers = list(answers)
         self.asked: list[tuple[BuildRequest, dict[str, str]]] = []
 
     def solve(self, request: BuildRequest, sink: Sink, *, cancel: Cancel) -> BuildResult:
         del sink, cancel
+        assert (request.context / "given").exists()
         secrets = {name: path.read_text() for name, path in request.secrets}
         self.asked.append((request, secrets))
-        return BuildResult(exit_status=0, seconds=0)
+        return self.answers.pop(0)
 
 
-def test_jobs_are_a_secret_and_no_argument_which_would_be_in_the_engines_key(
-    tmp_path: Path,
-) -> None:
-    engine = Taking()
+def work_on(tmp_path: Path, engine: Taking) -> Work:
     base = BaseReference(image="b", digest="")
     manifest = Manifest(unit="demo", base=base, dockerfile="", context=())
     work = Work(
@@ -169,10 +168,39 @@ def test_jobs_are_a_secret_and_no_argument_which_would_be_in_the_engines_key(
         ),
         engine=cast("Engine", engine),
         folder=tmp_path,
-        scratch=tmp_path,
+        scratch=tmp_path / "scratch",
         jobs=JobPlan(max_jobs=6, nvcc_threads=2, arithmetic=""),
     )
-    run_attempt(work, 1, lambda _: None, threading.Event())
+    work.context.mkdir(parents=True)
+    (work.context / "given").touch()
+    return work
+
+
+DONE = BuildResult(exit_status=0, seconds=0)
+REFUSED = BuildResult(
+    exit_status=1,
+    seconds=1,
+    steps=(StepSummary(name="source", seconds=1, cached=False, error="exit code: 65"),),
+)
+
+
+def test_jobs_are_a_secret_and_no_argument_which_would_be_in_the_engines_key(
+    tmp_path: Path,
+) -> None:
+    engine = Taking(DONE)
+    run_attempt(work_on(tmp_path, engine), 1, lambda _: None, threading.Event())
     ((request, secrets),) = engine.asked
     assert secrets == {"jobs": "MAX_JOBS=6\nNVCC_THREADS=2\n"}
     assert {name for name, _ in request.build_args} == {"FARM_ATTEMPT"}
+
+
+@pytest.mark.parametrize("again", [DONE, REFUSED])
+def test_what_is_refused_is_sent_once_more_under_another_name(
+    tmp_path: Path, again: BuildResult
+) -> None:
+    engine = Taking(REFUSED, again)
+    attempt = run_attempt(work_on(tmp_path, engine), 1, lambda _: None, threading.Event())
+    assert attempt.result is again
+    first, second = (request.context for request, _ in engine.asked)
+    assert first.name != second.name
+    assert not first.exists()
