@@ -11,20 +11,15 @@ import platformdirs
 import pytest
 
 from farm.debian import toolbox
-from farm.engine import private
 from farm.errors import FarmError
 from farm.load.project import shipped_root
+from tests.support.engines import own_engine, shared_engine
+from tests.support.farming import share_cache
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from farm.engine.endpoint import Endpoint
-    from farm.events import Event
-
-
-def quiet(event: Event, /) -> None:
-    """Take an event and keep silent."""
-    del event
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -47,26 +42,25 @@ def farm_cache() -> Path:
 
 @pytest.fixture(scope="session")
 def private_engine(farm_cache: Path) -> Iterator[Endpoint]:
-    """The private engine of the tests' own cache folder; not for tests that end or break it."""
-    yield private.ensure_running(farm_cache, quiet)
-    private.stop(farm_cache)
+    """The private engine of the tests' own cache folder; not for tests that end or break it.
+
+    Others build on it at the same time.
+    """
+    with shared_engine(farm_cache) as endpoint:
+        yield endpoint
 
 
 @pytest.fixture
 def fresh_cache(farm_cache: Path, tmp_path: Path) -> Iterator[Path]:
-    """A cache folder with an engine and a memory of its own.
+    """A cache folder with an engine and a memory of its own."""
+    with own_engine(farm_cache, tmp_path / "cache") as folder:
+        yield folder
 
-    The toolbox, bases and sources are those of all tests, not to be broken.
-    """
-    folder = tmp_path / "cache"
-    tools = toolbox.prepare(farm_cache, quiet)
-    (folder / "engine").mkdir(parents=True)
-    (folder / "engine" / tools.root.name).symlink_to(tools.root)
-    for name in ("bases", "store"):
-        (farm_cache / name).mkdir(exist_ok=True)
-        (folder / name).symlink_to(farm_cache / name)
-    yield folder
-    private.stop(folder)
+
+@pytest.fixture(scope="module")
+def own_results(farm_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache folder like that of all tests, but that no build of theirs is known there."""
+    return share_cache(farm_cache, tmp_path_factory.mktemp("results") / "cache")
 
 
 @pytest.fixture

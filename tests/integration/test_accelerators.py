@@ -1,4 +1,4 @@
-"""Wheels with device code for real, and builds that would come without it.
+"""A package with device code for real, for two accelerators at once.
 
 No GPU is needed: compilers of device code run anywhere.
 """
@@ -12,16 +12,10 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from elftools.elf.elffile import ELFFile
-
-from tests.support.farming import copy_project, sharing
-
-if TYPE_CHECKING:
-    from farm.engine.endpoint import Endpoint
-    from tests.support.farming import Done, Told
 
 pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("private_engine")]
 
@@ -30,31 +24,15 @@ ROOT = Path(__file__).parent.parent.parent
 LLAMA = "llama-cpp-python@0.2.44"
 DEVICE_CODE = {"cuda": (".nv_fatbin", {"sm_86"}), "rocm": (".hip_fatbin", {"gfx942", "gfx1150"})}
 VARIANTS = sorted(DEVICE_CODE)
-SO = "kernel/libkernel.so"
-SABOTAGED = {
-    "hostonly": f"{SO} holds no kernels for sm_86 .*; it holds sm_86 \\(empty\\), asked for sm_86",
-    "fewer": f"{SO} holds no kernels for sm_90 .*; it holds compute_86, sm_86, asked for",
-    "more": f"{SO} holds device code for compute_90a, sm_90a, which nobody asked for;",
-    "rpath": f"{SO} has an RPATH into its builder: /opt/build/lib",
-    "native": f"{SO} uses instructions that not every x86-64 processor has: avx",
-    "dropped": r"does not hold kernel/_fast\.\*\.so, which the recipe expects",
-    "tag": "has the tag py3-none-linux_x86_64; the recipe expects py3-none-any",
-}
-"""Variants that build without an error, and why each one's wheel must be refused."""
-TOOLKITS = {
-    "cuda132": ("NVIDIA 13.2.", {"sm_86"}),
-    "rocm57": ("Clang 17.", {"gfx942", "gfx1150"}),
-}
-"""Variants of toolchains, what compiled their device code, and for which architectures."""
 
 
 @pytest.fixture(scope="module")
-def out(tmp_path_factory: pytest.TempPathFactory, farm_cache: Path) -> Path:
+def out(tmp_path_factory: pytest.TempPathFactory, own_results: Path) -> Path:
     """Where both accelerators' wheels lie, built in one run."""
     folder = tmp_path_factory.mktemp("out")
     argv = [str(FARM), "-C", str(ROOT), "build", *(f"{LLAMA}:{name}" for name in VARIANTS)]
     argv += ["--engine", "private", "--progress", "plain", "--output-dir", str(folder)]
-    environment = {"FARM_CACHE_DIR": str(farm_cache), "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+    environment = {"FARM_CACHE_DIR": str(own_results), "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
     done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return folder
@@ -119,101 +97,6 @@ def test_both_import_where_no_gpu_and_no_driver_is(out: Path, variant: str) -> N
 
 def test_both_were_built_from_hashes_alone(out: Path) -> None:
     assert [record(out, variant)["hermetic"] for variant in VARIANTS] == [True, True]
-
-
-@pytest.fixture(scope="module")
-def wrong(
-    farm_cache: Path, private_engine: Endpoint, tmp_path_factory: pytest.TempPathFactory
-) -> Done:
-    """One run of builds that would give a wheel, but not the one that was asked for."""
-    del private_engine
-    root = copy_project("accelerators", tmp_path_factory.mktemp("wrong") / "project")
-    farm = sharing(farm_cache, root)
-    units = ("kernel:cpu", "kernel:otherhost", "kernel:othernvcchost", "kernel:refused")
-    refused = farm.build(*units)
-    assert refused.code == 4
-    assert "cuda-13.0 cannot compile for sm_61: sm_61 is known to cuda-12.4" in refused.stderr
-    more = ("kernel:cuda130", *(f"kernel:{variant}" for variant in SABOTAGED))
-    absent = ("llama-cpp-python:guarded", "llama-cpp-python:silent")
-    return farm.build("--no-preflight", *units, *more, *absent)
-
-
-def test_what_preflight_refuses_is_refused_by_the_real_compiler_too(wrong: Done) -> None:
-    unit = "kernel@1.0:refused"
-    (warning,) = wrong.of("Notice", unit)
-    assert "built although it is known not to work: cuda-13.0 cannot compile" in warning["text"]
-    ended: Told = wrong.ended(unit)
-    assert (ended["outcome"], ended["exit_code"], ended["step"]) == ("failed", 9, "compile")
-    assert ended["repeat"].endswith("build kernel@1.0:refused --no-preflight")
-    # CMake quotes it in the midst of its own words.
-    assert ended["message"] == "nvcc fatal   : Unsupported gpu architecture 'compute_61'"
-    kept = json.loads((Path(ended["log"]).parent / "record.json").read_text(encoding="utf-8"))
-    assert warning["text"].endswith(kept["refused"][0])
-
-
-def test_a_toolkit_that_is_not_there_ends_the_build_at_the_warning(wrong: Done) -> None:
-    ended: Told = wrong.ended(f"{LLAMA}:guarded")
-    assert (ended["outcome"], ended["exit_code"], ended["step"]) == ("failed", 9, "compile")
-    assert (
-        "the build printed what its recipe forbids: hipBLAS or HIP not found" in ended["message"]
-    )
-    compiled = [e for e in wrong.of("StepOutput", f"{LLAMA}:guarded") if "ggml.c.o" in e["line"]]
-    assert compiled == []
-
-
-def test_the_same_build_without_that_guard_ends_well_and_its_wheel_is_refused(wrong: Done) -> None:
-    ended: Told = wrong.ended(f"{LLAMA}:silent")
-    said = (Path(ended["log"]).parent / "compile.log").read_text(encoding="utf-8")
-    assert "hipBLAS or HIP not found" in said
-    assert "Successfully built llama_cpp_python" in said
-    assert (ended["outcome"], ended["exit_code"], ended["step"]) == ("failed", 10, "check")
-    (detail,) = ended["details"]
-    assert detail.startswith("no module holds kernels for gfx942, gfx1150; the wheel holds none,")
-
-
-@pytest.mark.parametrize(
-    ("variant", "language"), [("otherhost", "CXX"), ("othernvcchost", "CUDA host")]
-)
-def test_another_compiler_than_the_pinned_one_is_seen_and_refused(
-    wrong: Done, variant: str, language: str
-) -> None:
-    assert wrong.ended("kernel@1.0:cpu")["outcome"] == "built"
-    ended = wrong.ended(f"kernel@1.0:{variant}")
-    assert (ended["outcome"], ended["exit_code"], ended["step"]) == ("failed", 10, "check")
-    (detail,) = ended["details"]
-    assert f"compiled {language} with /usr/bin/g++-13 (GNU 13." in detail
-    assert detail.endswith("the toolchain pins gcc-14")
-
-
-@pytest.fixture(scope="module")
-def toolkits(farm_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Done:
-    root = copy_project("accelerators", tmp_path_factory.mktemp("toolkits") / "project")
-    return sharing(farm_cache, root).build(*(f"kernel:{name}" for name in TOOLKITS))
-
-
-@pytest.mark.parametrize("variant", TOOLKITS)
-def test_every_toolkit_makes_kernels_for_what_was_asked_for(toolkits: Done, variant: str) -> None:
-    ended = toolkits.ended(f"kernel@1.0:{variant}")
-    assert ended["outcome"] == "built"
-    (wheel,) = ended["wheels"]
-    kept = json.loads((Path(wheel).parent / "record.json").read_text(encoding="utf-8"))
-    compiler, archs = TOOLKITS[variant]
-    used = {c["language"]: f"{c['family']} {c['version']}" for c in kept["compilers"]}
-    assert used.get("CUDA", used.get("HIP", "")).startswith(compiler)
-    (module,) = (m for m in kept["contents"]["modules"] if m["path"] == SO)
-    found = {c["arch"] for c in module["device_code"] if c["kernels"]}
-    assert found >= archs
-
-
-@pytest.mark.parametrize("variant", SABOTAGED)
-def test_a_wheel_that_is_not_what_was_asked_for_is_refused_with_its_reason(
-    wrong: Done, variant: str
-) -> None:
-    assert wrong.ended("kernel@1.0:cuda130")["outcome"] == "built"
-    ended = wrong.ended(f"kernel@1.0:{variant}")
-    assert (ended["outcome"], ended["exit_code"], ended["step"]) == ("failed", 10, "check")
-    (detail,) = ended["details"]
-    assert re.match(SABOTAGED[variant], detail), detail
 
 
 def test_farm_check_passes_the_real_wheels_and_refuses_one_that_was_tampered_with(

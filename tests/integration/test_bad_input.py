@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.farming import Farm, add_variant, copy_project
+from tests.support.farming import Farm, add_variant, copy_project, share_cache
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from farm.engine.endpoint import Endpoint
 
 RECIPE, PLAN, USAGE, FETCH, INTEGRITY = 3, 4, 2, 5, 6
 PLACE = r"recipes/odd\.yaml:\d+:\d+: "
@@ -40,6 +42,15 @@ variants:
 def farm(tmp_path: Path) -> Farm:
     """A project, and a cache folder in which there is no engine and must not be one."""
     return Farm(root=copy_project("faults", tmp_path / "project"), cache=tmp_path / "cache")
+
+
+@pytest.fixture
+def fetching(farm: Farm, farm_cache: Path, private_engine: Endpoint, tmp_path: Path) -> Farm:
+    """Engine and base of all tests, so that none is made meanwhile, but no source."""
+    del private_engine
+    cache = share_cache(farm_cache, tmp_path / "fetching")
+    (cache / "store").unlink()
+    return Farm(root=farm.root, cache=cache)
 
 
 def write(farm: Farm, text: str | bytes, name: str = "odd") -> None:
@@ -267,41 +278,41 @@ def with_archive(farm: Farm, url: str, sha256: str) -> None:
 
 
 def test_a_source_that_is_not_what_its_hash_says_is_refused(
-    farm: Farm, served: tuple[str, dict[str, tuple[bytes, int]]]
+    fetching: Farm, served: tuple[str, dict[str, tuple[bytes, int]]]
 ) -> None:
     base, files = served
     content = archive()
     files["/big-1.0.tar.gz"] = (content, len(content))
     wanted = hashlib.sha256(b"something else").hexdigest()
-    with_archive(farm, f"{base}/big-1.0.tar.gz", wanted)
-    done = farm.build("tiny:cpu")
+    with_archive(fetching, f"{base}/big-1.0.tar.gz", wanted)
+    done = fetching.build("tiny:cpu")
     assert done.code == INTEGRITY, done.said
     ended = done.ended("tiny@1.0:cpu")
     told = "\n".join([ended["message"], *ended["details"], ended["hint"]])
     assert wanted in told
     assert hashlib.sha256(content).hexdigest() in told
-    assert not list(farm.cache.rglob(wanted))
+    assert not list(fetching.cache.rglob(wanted))
 
 
 def test_a_source_that_is_cut_short_is_refused(
-    farm: Farm, served: tuple[str, dict[str, tuple[bytes, int]]]
+    fetching: Farm, served: tuple[str, dict[str, tuple[bytes, int]]]
 ) -> None:
     base, files = served
     content = archive()
     files["/big-1.0.tar.gz"] = (content[: len(content) // 2], len(content))
-    with_archive(farm, f"{base}/big-1.0.tar.gz", hashlib.sha256(content).hexdigest())
-    done = farm.build("tiny:cpu")
+    with_archive(fetching, f"{base}/big-1.0.tar.gz", hashlib.sha256(content).hexdigest())
+    done = fetching.build("tiny:cpu")
     assert done.code in {FETCH, INTEGRITY}, done.said
     assert "big-1.0.tar.gz" in done.ended("tiny@1.0:cpu")["message"]
     assert "Traceback" not in done.said
 
 
 def test_a_source_that_is_not_there_is_told_with_its_address(
-    farm: Farm, served: tuple[str, dict[str, tuple[bytes, int]]]
+    fetching: Farm, served: tuple[str, dict[str, tuple[bytes, int]]]
 ) -> None:
     base, _ = served
-    with_archive(farm, f"{base}/gone.tar.gz", "0" * 64)
-    done = farm.build("tiny:cpu")
+    with_archive(fetching, f"{base}/gone.tar.gz", "0" * 64)
+    done = fetching.build("tiny:cpu")
     assert done.code == FETCH, done.said
     assert "404" in done.ended("tiny@1.0:cpu")["message"]
 

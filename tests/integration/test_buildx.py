@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 import farm.inside
-from farm.debian import bases, toolbox
 from farm.engine import images, private
 from farm.engine.buildx import build
 from farm.engine.buildx_client import Watch
@@ -35,11 +34,13 @@ from farm.errors import (
     StorageError,
 )
 from farm.events import Event, StepFinished, StepOutput, StepProgress
-from farm.model.unit import RootfsBase
+from tests.support.engines import BASE, own_engine
 from tests.support.farming import base_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from farm.debian import bases
 
 pytestmark = pytest.mark.engine
 
@@ -71,17 +72,13 @@ def ignore(_: Event) -> None:
 @pytest.fixture(scope="module")
 def own_cache(farm_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A cache folder whose engine these tests may kill; its toolbox is that of all tests."""
-    folder = tmp_path_factory.mktemp("cache")
-    tools = toolbox.prepare(farm_cache, ignore)
-    (folder / "engine").mkdir()
-    (folder / "engine" / tools.root.name).symlink_to(tools.root)
-    yield folder
-    private.stop(folder)
+    with own_engine(farm_cache, tmp_path_factory.mktemp("buildx") / "cache") as folder:
+        yield folder
 
 
 @pytest.fixture(scope="module")
 def image(farm_cache: Path) -> bases.BaseImage:
-    return base_at(farm_cache, RootfsBase(name="b", suite="trixie", packages=("patch", "python3")))
+    return base_at(farm_cache, BASE)
 
 
 @dataclass

@@ -13,14 +13,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from farm.engine import private
-from tests.support.farming import Farm, borrow_cache, copy_project, sharing, until
+from tests.support.engines import own_engine
+from tests.support.farming import Farm, copy_project, sharing, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-    from farm.engine.endpoint import Endpoint
 
 pytestmark = pytest.mark.engine
 
@@ -66,32 +64,35 @@ def test_the_engines_disk_is_full_while_it_compiles(farm_cache: Path, tmp_path: 
     root = copy_project("faults", tmp_path / "project")
     recipe = root / "recipes/tiny.yaml"
     recipe.write_text(recipe.read_text().replace('"700"', f'"{BULK_MIB}"'))
-    with disk(tmp_path, 1500) as small:
-        cache = borrow_cache(farm_cache, small / "cache")
+    with disk(tmp_path, 1500) as small, own_engine(farm_cache, small / "cache") as cache:
         farm = Farm(root=root, cache=cache)
-        try:
-            assert farm.build(CPU).code == 0
-            filler = fill(small, leave_mib=BULK_MIB // 2)
-            done = farm.build(BULKY)
-            assert done.code == 11, done.said[-2000:]
-            ended = done.ended(BULKY)
-            assert "space" in ended["message"]
-            assert ended["hint"]
-            assert "Traceback" not in done.stderr
-            assert not farm.result("bulky").exists()
-            assert_nothing_runs_on(farm)
-            filler.unlink()
-            again = farm.build(BULKY, CPU)
-            assert again.code == 0, again.said[-2000:]
-            assert again.outcomes() == {BULKY: "built", CPU: "unchanged"}
-        finally:
-            private.stop(cache)
+        assert farm.build(CPU).code == 0
+        filler = fill(small, leave_mib=BULK_MIB // 2)
+        done = farm.build(BULKY)
+        assert done.code == 11, done.said[-2000:]
+        ended = done.ended(BULKY)
+        assert "space" in ended["message"]
+        assert ended["hint"]
+        assert "Traceback" not in done.stderr
+        assert not farm.result("bulky").exists()
+        assert_nothing_runs_on(farm)
+        filler.unlink()
+        again = farm.build(BULKY, CPU)
+        assert again.code == 0, again.said[-2000:]
+        assert again.outcomes() == {BULKY: "built", CPU: "unchanged"}
+
+
+@pytest.fixture(scope="module")
+def cache(farm_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """With an engine of its own: these tests look at all that runs in it."""
+    with own_engine(farm_cache, tmp_path_factory.mktemp("disks") / "cache") as folder:
+        yield folder
 
 
 @pytest.fixture
-def farm(farm_cache: Path, private_engine: Endpoint, tmp_path: Path) -> Farm:
-    del private_engine
-    return sharing(farm_cache, copy_project("faults", tmp_path / "project"))
+def farm(cache: Path, tmp_path: Path) -> Farm:
+    """A project with results of its own."""
+    return sharing(cache, copy_project("faults", tmp_path / "project"))
 
 
 @pytest.mark.parametrize("leave_mib", [0, 2, 60])

@@ -60,14 +60,14 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.usefixtures("private_engine")  # which ends it afterwards
 def test_the_wheel_starts_a_project_and_builds_it(
-    installed: Path, farm_cache: Path, tmp_path: Path
+    installed: Path, own_results: Path, tmp_path: Path
 ) -> None:
     # A make that runs these tests hands its own variables to every make below it.
     of_make = ("MAKE", "MFLAGS", "ARGS", "SELECTOR", "VARIANT", "VERSION", "RECIPE")
     inherited = {name: v for name, v in os.environ.items() if not name.startswith(of_make)}
     env = {
         **inherited,
-        "FARM_CACHE_DIR": str(farm_cache),
+        "FARM_CACHE_DIR": str(own_results),
         "FARM_ENGINE": "private",
         "PYTHONSAFEPATH": "1",
     }

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from farm.engine import private
+from tests.support.engines import own_engine
 from tests.support.farming import (
     Done,
     Farm,
@@ -31,16 +32,17 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.engine
 
 SLOW, CPU, NAP = "tiny@1.0:slow", "tiny@1.0:cpu", "tiny@1.0:nap"
-SOON_S = 20.0
+SOON_S = 60.0
 """The promise is two seconds, on a machine that is not busy; the compile would take minutes."""
+NAP_S = 10
+"""Long enough for whatever is to happen in the midst of it, on a machine that is busy."""
 
 
 @pytest.fixture(scope="module")
 def cache(farm_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """With an engine that may be killed."""
-    folder = borrow_cache(farm_cache, tmp_path_factory.mktemp("interrupts") / "cache")
-    yield folder
-    private.stop(folder)
+    with own_engine(farm_cache, tmp_path_factory.mktemp("interrupts") / "cache") as folder:
+        yield folder
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +57,7 @@ def warm(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def farm(cache: Path, tmp_path: Path) -> Farm:
     root = copy_project("faults", tmp_path / "project")
-    add_variant(root, "nap", f'env: {{TINY_SLEEP_S: "4", NAP: "{time.time_ns()}"}}')
+    add_variant(root, "nap", f'env: {{TINY_SLEEP_S: "{NAP_S}", NAP: "{time.time_ns()}"}}')
     return Farm(root=root, cache=cache)
 
 

@@ -16,6 +16,7 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from tempfile import gettempdir
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -32,6 +33,7 @@ from farm.model.unit import RootfsBase
 from farm.source.debs import base_image
 from farm.source.fetch import Fetcher
 from farm.store.blobs import Store
+from tests.support.engines import BASE
 from tests.support.farming import base_at
 
 if TYPE_CHECKING:
@@ -42,7 +44,6 @@ if TYPE_CHECKING:
     from farm.engine.endpoint import Endpoint
 
 pytestmark = pytest.mark.engine
-BASE = RootfsBase(name="b", suite="trixie", packages=("gcc", "libc6-dev"))
 
 
 def quiet(event: Event, /) -> None:
@@ -181,6 +182,12 @@ def test_python_on_whales_can_use_the_clients(
     assert client.info().driver
 
 
+def mounts(cache: Path) -> list[str]:
+    """What is mounted, but for what other tests have mounted in their own folders."""
+    lines = Path("/proc/self/mounts").read_text().splitlines()
+    return [line for line in lines if gettempdir() not in line or str(cache.parent) in line]
+
+
 def machine(cache: Path) -> dict[str, str]:
     """What an engine could change on the machine."""
     name = place_of(cache).cgroup.lstrip("/")
@@ -189,7 +196,7 @@ def machine(cache: Path) -> dict[str, str]:
         "links": read("ip", "-o", "link"),
         "rules": read("iptables-save", "-t", "nat") if shutil.which("iptables-save") else "",
         "forwarding": Path("/proc/sys/net/ipv4/ip_forward").read_text(),
-        "mounts": "\n".join(sorted(Path("/proc/self/mounts").read_text().splitlines())),
+        "mounts": "\n".join(sorted(mounts(cache))),
         "cgroups": "\n".join(groups),
     }
 
@@ -219,7 +226,7 @@ def test_a_kill_leaves_no_process_and_the_next_start_works(
 ) -> None:
     endpoint = private.ensure_running(own_cache, quiet)
     images.load(base, endpoint)
-    mark = "86399"
+    mark = str(10**9 + time.time_ns() % 10**9)  # no other test sleeps as long
     docker(endpoint, "run", "--detach", "--network=none", base.tag, "sleep", mark)
     place = place_of(own_cache)
     outermost = process.read_identity(place.engine_identity)
@@ -368,6 +375,7 @@ def test_a_container_gets_its_files_and_input_and_is_gone_afterwards(
 ENDLESS = """
 import sys, threading
 from pathlib import Path
+from tempfile import gettempdir
 from farm.engine import private
 from farm.engine.docker import DockerEngine
 from farm.engine.engine import Container
@@ -430,10 +438,10 @@ def test_a_long_and_odd_name_of_the_cache_folder_works(tools: Toolbox, tmp_path:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 900 MB of its own."""
+    """A file system of 1,5 GB of its own."""
     image = tmp_path / "disk"
     with image.open("wb") as file:
-        file.truncate(900 * 1024**2)
+        file.truncate(1500 * 1024**2)
     folder = tmp_path / "small"
     folder.mkdir()
     subprocess.run(["mkfs.ext4", "-q", "-m0", str(image)], check=True)

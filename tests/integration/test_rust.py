@@ -192,7 +192,7 @@ def test_a_crate_of_a_git_repository_is_staged_by_its_commit(
     git(repository, "add", ".")
     git(repository, "commit", "--quiet", "--message=m")
     commit = git(repository, "rev-parse", "HEAD")
-    farm = Farm(root=copy_project("rust", tmp_path / "project"), cache=farm_cache)
+    farm = sharing(farm_cache, copy_project("rust", tmp_path / "project"))
     source = farm.root / "recipes/sources/frontend"
     with (source / "Cargo.toml").open("a") as manifest:
         manifest.write(f'three = {{ git = "file://{repository}", rev = "{commit[:12]}" }}\n')

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.farming import Done, Farm, add_variant, copy_project, sharing, until
+from tests.support.engines import own_engine
+from tests.support.farming import Done, Farm, add_variant, copy_project, until
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
-    from farm.engine.endpoint import Endpoint
 
 pytestmark = pytest.mark.engine
 
@@ -30,9 +31,10 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def farm(project: Path, farm_cache: Path, private_engine: Endpoint) -> Farm:
-    del private_engine
-    return sharing(farm_cache, project)
+def farm(project: Path, farm_cache: Path) -> Iterator[Farm]:
+    """With an engine of its own: these tests look at all that runs in it."""
+    with own_engine(farm_cache, project.with_name("cache")) as cache:
+        yield Farm(root=project, cache=cache)
 
 
 @pytest.fixture(scope="module")

@@ -30,13 +30,13 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def farm(farm_cache: Path, out: Path) -> Farm:
+def farm(own_results: Path, out: Path) -> Farm:
     """Run farm in this repository; returns its JSON events."""
 
     def run(*arguments: str) -> list[dict[str, Any]]:
         argv = [str(FARM), "-C", str(ROOT), *arguments, "--output-dir", str(out)]
         argv += ["--engine", "private", "--progress", "json"]
-        environment = {"FARM_CACHE_DIR": str(farm_cache), "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+        environment = {"FARM_CACHE_DIR": str(own_results), "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
         done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
         return [json.loads(line) for line in done.stdout.splitlines()]
@@ -74,13 +74,13 @@ def test_vllm_empty_is_python_alone(events: list[dict[str, Any]], out: Path) -> 
 
 
 def test_every_source_of_vllm_is_the_one_that_its_staged_sdist_asks_for(
-    events: list[dict[str, Any]], farm_cache: Path
+    events: list[dict[str, Any]], own_results: Path
 ) -> None:
     del events
 
     def said(*arguments: str) -> dict[str, Any]:
         argv = [str(FARM), "-C", str(ROOT), *arguments, "--json"]
-        environment = {"FARM_CACHE_DIR": str(farm_cache), "PATH": "/usr/bin:/bin"}
+        environment = {"FARM_CACHE_DIR": str(own_results), "PATH": "/usr/bin:/bin"}
         done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
         assert done.stdout.startswith("{"), done.stderr
         found: dict[str, Any] = json.loads(done.stdout)

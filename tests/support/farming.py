@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 FARM = Path(sys.executable).with_name("farm")
 PROJECTS = Path(__file__).parents[1] / "projects"
-PATIENCE_S = 600.0
+PATIENCE_S = 1200.0
 """How long anything may take on a machine that is busy with other things."""
 
 _PROC = Path("/proc")

@@ -44,7 +44,7 @@ IMAGE = "of-the-user:1"
 
 
 _PREFIX = "farm-docker-"
-_START_TIMEOUT_S = 60.0
+_START_TIMEOUT_S = 300.0
 _CGROUPS = Path("/sys/fs/cgroup")
 
 
