@@ -18,7 +18,7 @@ SELECTOR = $(RECIPE)$(if $(VERSION),@$(VERSION))$(if $(VARIANT),:$(VARIANT))
 export SELECTOR
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build plan list doctor test unit fuzz lint goldens schema bench relock clean
+.PHONY: help setup build plan list doctor test unit integration fuzz lint goldens schema bench relock clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -43,12 +43,15 @@ list: $(STAMP) ## List recipes and variants
 doctor: $(STAMP) ## Say what could go wrong on this machine
 	@$(BIN)/farm doctor
 
-test: $(STAMP) ## Check the code, then run every test on real engines
-	@$(MAKE) --no-print-directory lint
-	$(BIN)/python -m pytest $(ARGS)
+# One process for each core and two more, since tests mostly wait: ARGS=-n0 for one alone.
+test: $(STAMP) ## Run every test, on real engines, and lint
+	$(BIN)/python -m pytest -n auto $(ARGS)
 
 unit: $(STAMP) ## Run the tests that need no engine
-	$(BIN)/python -m pytest tests/unit $(ARGS)
+	$(BIN)/python -m pytest -n auto tests/unit $(ARGS)
+
+integration: $(STAMP) ## Run the tests on real engines alone
+	$(BIN)/python -m pytest -n auto tests/integration $(ARGS)
 
 fuzz: $(STAMP) ## Damage objects at random, for minutes: make fuzz FUZZ_ROUNDS=5000
 	FUZZ_ROUNDS=$(or $(FUZZ_ROUNDS),2000) $(BIN)/python -m pytest -q \
