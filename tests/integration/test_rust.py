@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support.farming import Farm, copy_project, sharing
+from farm.load.project import find_project
+from tests.support.engines import make_bases
+from tests.support.farming import Farm, copy_project, share_cache, sharing
 
 if TYPE_CHECKING:
     from tests.support.farming import Done
@@ -38,9 +40,15 @@ def mirror(farm: Farm, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def built(farm: Farm, mirror: Path) -> Done:
+def bases(farm: Farm) -> None:
+    """They are no sources: `farm fetch` does not bring them."""
+    make_bases(find_project(root=farm.root), "nh3", farm.cache)
+
+
+@pytest.fixture(scope="module")
+def built(farm: Farm, mirror: Path, bases: None) -> Done:
     """Built once, with nothing fetched any more."""
-    del mirror
+    del mirror, bases
     done = farm.build("nh3", "--offline")
     assert done.code == 0, done.said[-3000:]
     return done
@@ -93,9 +101,18 @@ def test_built_anew_it_has_the_same_bytes(farm: Farm, built: Done) -> None:
     assert farm.wheel("cpu", "nh3-0.3.0").read_bytes() == before
 
 
+@pytest.fixture
+def fresh(bases: None, farm_cache: Path, tmp_path: Path) -> Farm:
+    """Another checkout, with bases but neither sources nor results."""
+    del bases
+    cache = share_cache(farm_cache, tmp_path / "cache")
+    (cache / "store").unlink()
+    return Farm(root=copy_project("rust", tmp_path / "project"), cache=cache)
+
+
 @pytest.mark.parametrize(("how", "code"), [(WRONG, 6), (MISSING, 5)])
 def test_a_mirror_that_has_not_all_of_them_is_told(
-    how: str, code: int, farm: Farm, mirror: Path, tmp_path: Path
+    how: str, code: int, fresh: Farm, mirror: Path, tmp_path: Path
 ) -> None:
     other = shutil.copytree(mirror, tmp_path / "mirror")
     path = other / "files/url-2.5.4.crate"
@@ -103,7 +120,6 @@ def test_a_mirror_that_has_not_all_of_them_is_told(
         path.write_bytes(path.read_bytes()[:-1])
     else:
         path.unlink()
-    fresh = Farm(root=farm.root, cache=tmp_path / "cache")
     done = fresh.build("nh3", "--offline", "--source-mirror", str(other))
     assert done.code == code, done.said
     assert done.ended(NH3)["message"].startswith("crate url 2.5.4: ")
