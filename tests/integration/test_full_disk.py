@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from farm.engine import private
 from tests.support.engines import own_engine
-from tests.support.farming import Farm, copy_project, sharing, until
+from tests.support.farming import Farm, copy_project, quiet, sharing, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,6 +87,7 @@ def test_the_engines_disk_is_full_while_it_compiles(farm_cache: Path, tmp_path: 
 def cache(farm_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """With an engine of its own: these tests look at all that runs in it."""
     with own_engine(farm_cache, tmp_path_factory.mktemp("disks") / "cache") as folder:
+        private.ensure_running(folder, quiet)  # by no project whose processes are looked for
         yield folder
 
 
