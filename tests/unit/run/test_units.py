@@ -530,6 +530,7 @@ def test_a_base_whose_locked_packages_are_gone_is_drifted_to_and_the_unit_named_
     assert result is not None
     assert result.record.base["origin"] == "drift"
     assert farm.build().stood
+    assert farm.build(locked=True).exit_code == ExitCode.LOCK
 
 
 def with_locked_base(unit: Unit) -> Unit:
