@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from farm.errors import EngineError
@@ -48,6 +49,11 @@ class Endpoint:
     def is_here(self) -> bool:
         """Whether it runs on this machine."""
         return self.host.startswith("unix://")
+
+    @property
+    def socket(self) -> Path:
+        """The socket of one that is here."""
+        return Path(self.host.removeprefix("unix://"))
 
     def environment(self) -> dict[str, str]:
         """Return the whole environment for its clients: how to reach it, and little else.

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
+from farm.engine import daemon_api
+from farm.engine.endpoint import ANSWER_S
 from farm.errors import BaseError, EngineError, FarmError, StorageError
 
 if TYPE_CHECKING:
@@ -65,5 +69,14 @@ def _load_failure(base: BaseImage, endpoint: Endpoint, text: str) -> FarmError:
 
 
 def _image_id(tag: str, endpoint: Endpoint) -> str | None:
+    """What the engine knows by a tag; its socket is asked where it is here, else its client."""
+    if endpoint.is_here:
+        try:
+            about = daemon_api.get(
+                endpoint.socket, f"/images/{quote(tag)}/json", timeout_s=ANSWER_S
+            )
+            return str(json.loads(about)["Id"])
+        except (OSError, ValueError, LookupError, TypeError):
+            return None
     done = endpoint.ask("image", "inspect", "--format", "{{.Id}}", tag)
     return done.text.strip() if done.status == 0 else None

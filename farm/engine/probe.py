@@ -328,9 +328,9 @@ def engine_identity(report: ProbeReport, *, timeout_s: float = REACH_TIMEOUT_S) 
     if report.endpoint.is_here:
         from farm.engine import daemon_api  # only where there is a socket
 
-        path = Path(report.endpoint.host.removeprefix("unix://"))
         try:
-            info = json.loads(daemon_api.get(path, "/info", timeout_s=timeout_s))
+            said = daemon_api.get(report.endpoint.socket, "/info", timeout_s=timeout_s)
+            info = json.loads(said)
         except ValueError as error:
             raise OSError("no JSON") from error
         return str(info.get("ID", "")), str(info.get("ServerVersion", ""))

@@ -12,9 +12,6 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-import requests
-import urllib3
-
 from farm.errors import CancelledError, FarmError, FetchError, IntegrityError
 from farm.events import TaskProgress
 from farm.host.files import storage_errors, write_whole
@@ -25,6 +22,8 @@ from farm.host.urls import check_url, redact
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
+
+    import requests
 
     from farm.events import Sink
     from farm.store.blobs import Store
@@ -37,14 +36,6 @@ _POLL_S = 0.1
 _REPORT_EVERY_S = 0.1
 _HINT = "check the URL, the network and the proxy settings, then run it again"
 _CA_HINT = "if your network has a CA of its own, name its bundle in SSL_CERT_FILE"
-_TRANSIENT = (
-    requests.ConnectionError,
-    requests.Timeout,
-    requests.exceptions.ChunkedEncodingError,
-    urllib3.exceptions.HTTPError,
-    ConnectionError,
-    TimeoutError,
-)
 
 
 class GoneError(FetchError):
@@ -124,6 +115,8 @@ class Fetcher:
 
 def session() -> requests.Session:
     """A session that says what it is and takes bytes as they are stored."""
+    import requests  # takes 35 ms: only where something is not here yet
+
     made = requests.Session()
     made.headers["Accept-Encoding"] = "identity"
     made.headers["User-Agent"] = f"farm requests/{requests.__version__}"
@@ -259,6 +252,8 @@ class _Transfer:
                 return
 
     def _attempt(self) -> None:
+        import requests
+
         settings = self._fetcher.settings
         headers = {}
         if self._done:
@@ -282,7 +277,7 @@ class _Transfer:
             raise
         except requests.exceptions.SSLError as error:
             raise self._failure(_reason(error), hint=_CA_HINT) from error
-        except _TRANSIENT as error:
+        except _transient() as error:
             raise _TransientError(_reason(error)) from error
         except (requests.RequestException, UnicodeError) as error:
             raise self._failure(_reason(error)) from error
@@ -367,6 +362,21 @@ class _Transfer:
 
 class _TransientError(Exception):
     """Worth another attempt."""
+
+
+def _transient() -> tuple[type[Exception], ...]:
+    """What goes wrong once and may not again."""
+    import requests
+    import urllib3
+
+    return (
+        requests.ConnectionError,
+        requests.Timeout,
+        requests.exceptions.ChunkedEncodingError,
+        urllib3.exceptions.HTTPError,
+        ConnectionError,
+        TimeoutError,
+    )
 
 
 def _reason(error: BaseException) -> str:

@@ -5,11 +5,16 @@ A few lines of shell stand in for the client; the real one is in tests/integrati
 
 from __future__ import annotations
 
+import json
 import os
+import socketserver
 import subprocess
 import sys
 import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -22,6 +27,9 @@ from farm.errors import CancelledError, EngineError
 from farm.host.machine import this_machine
 from farm.host.process import identify
 from tests.support.farming import set_when
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 NEVER = threading.Event()
 RUNS = """case $1 in
@@ -142,6 +150,27 @@ def test_an_engine_here_has_what_the_machine_has(tmp_path: Path) -> None:
     assert not client.calls.exists()
 
 
+@pytest.mark.parametrize("known", ["sha256:1", "sha256:2"])
+def test_a_base_that_is_there_starts_no_client(tmp_path: Path, known: str) -> None:
+    with engine_that_knows(tmp_path / "socket", **{"/images/farm-base%3Ax/json": known}):
+        client = Client(tmp_path, "exit 1", host=f"unix://{tmp_path}/socket")
+        client.engine.load(base(tmp_path), cancel=NEVER)
+    assert not client.calls.exists()
+
+
+def test_a_base_of_another_content_is_loaded(tmp_path: Path) -> None:
+    with engine_that_knows(tmp_path / "socket", **{"/images/farm-base%3Ax/json": "sha256:9"}):
+        client = Client(tmp_path, "", host=f"unix://{tmp_path}/socket")
+        client.engine.load(base(tmp_path), cancel=NEVER)
+    assert client.verbs == ["load", "tag"]
+
+
+def test_an_engine_elsewhere_is_asked_by_its_client_what_it_has_loaded(tmp_path: Path) -> None:
+    client = Client(tmp_path, "echo sha256:1", host="ssh://far")
+    client.engine.load(base(tmp_path), cancel=NEVER)
+    assert client.verbs == ["image"]
+
+
 def test_loading_a_base_can_be_cancelled(tmp_path: Path) -> None:
     cancel = threading.Event()
     client = Client(tmp_path, f"case $1 in load) touch {tmp_path}/begun; exec sleep 300;; esac")
@@ -156,6 +185,33 @@ def test_an_engine_that_hangs_is_given_up(tmp_path: Path) -> None:
     endpoint = Client(tmp_path, "exec sleep 300").engine.endpoint
     with pytest.raises(EngineError, match=r"'docker load' .* did not end within 0\.2 s"):
         endpoint.ask("load", timeout_s=0.2)
+
+
+@contextmanager
+def engine_that_knows(path: Path, **images: str) -> Iterator[None]:
+    """An engine's socket that says of each resource which image it is."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def address_string(self) -> str:
+            return "local"  # a Unix socket has no other
+
+        def do_GET(self) -> None:
+            found = images.get(self.path)
+            self.send_response(200 if found else 404)
+            self.end_headers()
+            self.wfile.write(json.dumps({"Id": found}).encode())
+
+        def log_message(self, *_: object) -> None:
+            """Nobody reads it."""
+
+    with socketserver.ThreadingUnixStreamServer(str(path), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def base(folder: Path) -> BaseImage:
