@@ -158,9 +158,9 @@ def cli() -> str:
     """Every verb with its arguments and options."""
     import typer.main
 
-    from farm.cli.app import app
+    from farm.cli.app import application
 
-    group = typer.main.get_command(app)
+    group = typer.main.get_command(application())
     return _SECTION.join(_command(command, words) for words, command in commands(group, ("farm",)))
 
 

@@ -2,38 +2,55 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from farm.cli.common import Globals
-from farm.cli.verbs import (
-    build,
-    check,
-    clean,
-    doctor,
-    engine,
-    fetch,
-    init,
-    list,  # noqa: A004 - the verb's name
-    lock,
-    logs,
-    patch,
-    plan,
-    render,
-    show,
-    status,
-)
 
-app = typer.Typer(
-    name="farm",
-    help="Build wheels for every accelerator, from containers, with proof.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+VERBS = {
+    "list": "list_",
+    "show": "show",
+    "plan": "plan",
+    "render": "render",
+    "build": "build",
+    "check": "check",
+    "logs": "logs",
+    "status": "status",
+    "lock": "lock",
+    "fetch": "fetch",
+    "doctor": "doctor",
+    "init": "init",
+    "clean": "clean",
+    "patch": "patch_app",
+    "engine": "engine_app",
+}
+"""What each is called in its module, which has the verb's own name."""
+
+
+def application(asked: str = "") -> typer.Typer:
+    """The application with all verbs; with one alone where that is asked for.
+
+    A verb costs what its module imports, and typer's look at each of its options.
+    """
+    app = typer.Typer(
+        name="farm",
+        help="Build wheels for every accelerator, from containers, with proof.",
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_globals)
+    for name in (asked,) if asked in VERBS else VERBS:
+        verb = getattr(import_module(f"farm.cli.verbs.{name}"), VERBS[name])
+        if isinstance(verb, typer.Typer):
+            app.add_typer(verb, name=name)
+        else:
+            app.command(name)(verb)
+    return app
 
 
 def _version(value: bool) -> None:
@@ -44,7 +61,6 @@ def _version(value: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _globals(
     context: typer.Context,
     root: Annotated[
@@ -61,20 +77,3 @@ def _globals(
     ] = False,
 ) -> None:
     context.obj = Globals(root=root, debug=debug)
-
-
-app.command("list")(list.list_)
-app.command()(show.show)
-app.command()(plan.plan)
-app.command()(render.render)
-app.command()(build.build)
-app.command()(check.check)
-app.command()(logs.logs)
-app.command()(status.status)
-app.command()(lock.lock)
-app.command()(fetch.fetch)
-app.command()(doctor.doctor)
-app.command()(init.init)
-app.command()(clean.clean)
-app.add_typer(patch.patch_app, name="patch")
-app.add_typer(engine.engine_app, name="engine")

@@ -91,10 +91,10 @@ def _nothing_to_do(arguments: list[str]) -> bool:
 def _call_app(arguments: list[str]) -> int:
     if arguments[:1] == ["build"] and _nothing_to_do(arguments):
         return 0
-    from farm.cli.app import app
+    from farm.cli.app import application
 
     try:
-        result = app(arguments, standalone_mode=True, prog_name="farm")
+        result = application(*arguments[:1])(arguments, standalone_mode=True, prog_name="farm")
     except SystemExit as ended:
         sys.stdout.flush()
         # typer makes an exit status of both, and says nothing.

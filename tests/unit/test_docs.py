@@ -20,7 +20,7 @@ import yaml
 from pydantic import TypeAdapter
 
 import farm.events
-from farm.cli.app import app
+from farm.cli.app import application
 from farm.errors import ExitCode
 from farm.load.library import gather
 from farm.load.project import find_project
@@ -83,7 +83,7 @@ def command_lines() -> Iterator[tuple[str, str]]:
 
 def parse(line: str) -> None:
     """Parse as the command line would, and run nothing."""
-    command: Any = typer.main.get_command(app)
+    command: Any = typer.main.get_command(application())
     words = shlex.split(line)[1:]
     while words and words[0] in getattr(command, "commands", {}):
         command = command.commands[words.pop(0)]
@@ -109,7 +109,7 @@ def test_each_command_shown_can_be_typed(page: str, line: str) -> None:
 
 
 def test_verbs_named_in_running_text_exist() -> None:
-    command: Any = typer.main.get_command(app)
+    command: Any = typer.main.get_command(application())
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
         for words in re.findall(r"`farm ([a-z][a-z -]*[a-z])", text):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from farm.cli.app import app
+from farm.cli.app import application
 from farm.errors import ExitCode, PatchError, StorageError
 from farm.host.in_use import alone, is_used
 from farm.load.folders import is_marked
@@ -41,10 +41,10 @@ def test_a_cache_that_only_render_has_used_can_be_cleaned(
     cache = tmp_path / "cache"
     monkeypatch.setenv("FARM_CACHE_DIR", str(cache))
     arguments = ["-C", str(project), "render", "nothing:pure", "--output", str(tmp_path / "out")]
-    app(arguments, standalone_mode=False)
+    application()(arguments, standalone_mode=False)
     assert (tmp_path / "out/Dockerfile").is_file()
     assert is_marked(cache)
-    app(["clean", "--all"], standalone_mode=False)
+    application()(["clean", "--all"], standalone_mode=False)
     assert not (cache / "store").exists()
 
 
@@ -58,7 +58,7 @@ def test_a_cache_that_cannot_be_made_is_a_storage_error(
     monkeypatch.setenv("FARM_CACHE_DIR", str(tmp_path / "file" / "cache"))
     monkeypatch.chdir(tmp_path)
     with pytest.raises(StorageError, match="cannot write"):
-        app(["-C", str(project), *words], standalone_mode=False)
+        application()(["-C", str(project), *words], standalone_mode=False)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from farm.cli.app import app
+from farm.cli.app import application
 from farm.cli.main import HELP
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ PROGRAM = "import sys; from farm.cli.main import main; sys.argv[0] = 'farm'; mai
 
 def overview(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("COLUMNS", "80")
-    app(["--help"], standalone_mode=False, prog_name="farm")
+    application()(["--help"], standalone_mode=False, prog_name="farm")
     return capsys.readouterr().out
 
 
