@@ -30,7 +30,10 @@ def main() -> NoReturn:
         sys.exit(_overview() or (0 if arguments else 2))
     signal.signal(signal.SIGTERM, _terminate)
     gc.set_threshold(*COLLECT_AFTER)
-    sys.exit(_run(arguments))
+    try:
+        sys.exit(_run(arguments))
+    finally:
+        gc.freeze()  # or Python looks once more for garbage, in all there is, as it ends
 
 
 def _overview() -> int:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from farm.engine.engine import BuildRequest
 from farm.errors import BuildError, FarmError, IntegrityError, OutOfMemoryError, PatchError
 from farm.inspect.compilers import parse_compilers
-from farm.run.first_error import first_error, looks_out_of_memory
 
 if TYPE_CHECKING:
     import threading
@@ -163,6 +162,8 @@ def _read_compilers(exported: Path) -> tuple[Compiler, ...]:
 
 def failure(attempt: Attempt, log: Path) -> FarmError:
     """Why an attempt has no wheel: the first real error line of ``log``, with its context."""
+    from farm.run.first_error import first_error
+
     # The compile step fails without failing the build, so that its log gets out.
     result, step = attempt.result, attempt.result.failed_step or COMPILE
     if result.farm_errors and attempt.refused:
@@ -186,6 +187,8 @@ def failure(attempt: Attempt, log: Path) -> FarmError:
 
 def _starved(attempt: Attempt, log: Path, first: FirstError | None) -> bool:
     """Whether memory ran out: the kernel counted it, or the first error is its sign."""
+    from farm.run.first_error import looks_out_of_memory
+
     if attempt.status.get("oom_kills"):
         return True
     if first is not None:

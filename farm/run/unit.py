@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, TypeVar
 from farm.errors import BaseError, CancelledError, FarmError, LockError, SmokeTestError
 from farm.events import Notice, Outcome, UnitStarted
 from farm.plan.resolve import lock_problem
-from farm.run.acceptance import accept, put_aside, still_accepted
 from farm.run.attempt import STEPS, Work, failure, run_attempt
 from farm.run.layout import write_context
 from farm.run.lockstep import require_lockstep
@@ -141,6 +140,8 @@ class UnitBuild:
 
     async def _unchanged(self, done: Result) -> Result:
         """A result that is there: looked at and tried anew where something else is expected."""
+        from farm.run.acceptance import still_accepted
+
         checked = await self._task(lambda: still_accepted(done.record, self.unit, done.folder))
         if checked is not done.record:
             try:
@@ -175,8 +176,11 @@ class UnitBuild:
                 secrets=secrets,
             )
             await self._task(lambda: self._lay_out(work, staged))
-            attempt = await self.context.tasks.run(
-                lambda: self._attempt(work, number), self._demand(), priority=self.priority
+            attempt, _ = await all_of(
+                self.context.tasks.run(
+                    lambda: self._attempt(work, number), self._demand(), priority=self.priority
+                ),
+                self._task(_load_acceptance),
             )
         return await self._after(work, attempt, base)
 
@@ -247,6 +251,8 @@ class UnitBuild:
     async def _succeed(
         self, work: Work, attempt: Attempt, record: Callable[..., Record]
     ) -> Result:
+        from farm.run.acceptance import accept, put_aside
+
         accepted = await self.context.tasks.run(
             lambda: accept(
                 attempt.exported,
@@ -344,3 +350,8 @@ class UnitBuild:
     async def _task(self, work: Callable[[], T]) -> T:
         """A little work on the disk."""
         return await self.context.tasks.run(work, {Resource.DISK: 1}, priority=self.priority)
+
+
+def _load_acceptance() -> None:
+    """Load what looks into wheels while the engine builds one, which takes longer."""
+    import farm.run.acceptance  # noqa: F401 - for later
