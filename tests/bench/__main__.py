@@ -14,7 +14,7 @@ from typing import Any
 from tests.bench import commands, planning, plot
 from tests.bench.measure import Comparison, machine
 
-PARTS = ("start", "no-op", "forced", "planning")
+PARTS = ("start", "no-op", "forced", "plan", "planning")
 
 
 def main() -> int:
@@ -24,11 +24,12 @@ def main() -> int:
     _say("\n".join(f"{name:10} {value}" for name, value in about.items()))
     with tempfile.TemporaryDirectory(prefix="farm-bench-") as folder:
         compared = _compared(Path(folder), options)
+        plan_s = _plan(options) if "plan" in options.parts else ()
         planned = _planned(Path(folder), options) if "planning" in options.parts else []
     if options.plot and planned:
         options.plot.write_text(plot.svg(planned, about), encoding="utf-8")
     if options.json:
-        result = _as_json(about, compared, planned)
+        result = _as_json(about, compared, planned) | {"plan_s": plan_s}
         options.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     return 0
 
@@ -50,7 +51,7 @@ def _options() -> argparse.Namespace:
 
 def _compared(folder: Path, options: argparse.Namespace) -> list[Comparison]:
     found = []
-    if set(options.parts) - {"planning"}:
+    if set(options.parts) - {"plan", "planning"}:
         _say(f"\n{'':9} {'farm':>9} {'other':>9} {'ratio':>7} {'goal':>7}")
     if "start" in options.parts:
         found.append(commands.start_up(options.pairs))
@@ -85,6 +86,16 @@ def _milliseconds(times_s: tuple[float, ...]) -> str:
 
 def _range(times_s: tuple[float, ...]) -> str:
     return f"{min(times_s) * 1000:.0f} to {max(times_s) * 1000:.0f} ms"
+
+
+def _plan(options: argparse.Namespace) -> tuple[float, ...]:
+    times_s = commands.plan_seconds(options.pairs)
+    goal_s = commands.PLAN_GOAL_S
+    _say(
+        f"\n{'plan':9} {_milliseconds(times_s):>9} {'':9} {'':7} {f'<{goal_s:g} s':>7} "
+        f"{_mark(met=median(times_s) < goal_s)}\n{'':9} farm plan vllm ({_range(times_s)})"
+    )
+    return times_s
 
 
 def _planned(folder: Path, options: argparse.Namespace) -> list[planning.Planned]:

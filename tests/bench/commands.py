@@ -18,9 +18,12 @@ if TYPE_CHECKING:
     from farm.events import Event
 
 PROJECT = Path(__file__).parent / "project"
+ROOT = Path(__file__).parents[2]
 FARM = str(Path(sys.executable).with_name("farm"))
 UNITS = ("flit-core", "mdurl", "packaging")
 UNIT = "mdurl"
+PLAN_GOAL_S = 0.35
+"""What ``farm plan vllm`` may take."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,10 +88,17 @@ def start_up(pairs: int) -> Comparison:
 def nothing_to_do(bed: Bed, pairs: int) -> Comparison:
     """Three units that are built: their wheels are hashed, no engine is asked."""
     ours = bed.farm("farm build (3 units, all built)", *UNITS)
-    return compare("no-op", ours, bed.buildx(), goal=1, pairs=pairs)
+    return compare("no-op", ours, bed.buildx(), goal=0.8, pairs=pairs)
+
+
+def plan_seconds(repeats: int) -> tuple[float, ...]:
+    """``farm plan vllm``, the largest recipe of this repository: seconds of whole processes."""
+    command = Command(label="farm plan vllm", argv=(FARM, "plan", "vllm"), cwd=ROOT)
+    command.seconds()
+    return tuple(command.seconds() for _ in range(repeats))
 
 
 def forced(bed: Bed, pairs: int) -> Comparison:
     """One unit through the engine, which has every step cached."""
     ours = bed.farm("farm build --force (cached)", UNIT, "--force")
-    return compare("forced", ours, bed.buildx(), goal=1.25, pairs=pairs)
+    return compare("forced", ours, bed.buildx(), goal=3, pairs=pairs)

@@ -45,7 +45,7 @@ def test_a_verb_loads_only_what_it_needs(words: str, needless: set[str]) -> None
     modules = loaded(PROGRAM, *words.split())
     assert modules & needless == set()
     verbs = {name for name in modules if name.startswith("farm.cli.verbs.")}
-    assert verbs <= {f"farm.cli.verbs.{words.split()[0]}", "farm.cli.verbs.plan"}
+    assert verbs <= {f"farm.cli.verbs.{words.split(maxsplit=1)[0]}", "farm.cli.verbs.plan"}
 
 
 def test_a_run_that_finds_everything_there_loads_no_client_of_the_network() -> None:
