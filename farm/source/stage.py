@@ -162,9 +162,15 @@ def _collect(
 
 
 def summary(failures: Sequence[tuple[Input, FarmError]]) -> FarmError:
-    """The one failure, or one that names them all: the kind that all share, or FetchError."""
+    """The one failure, or one that names them all: the kind that all share, or FetchError.
+
+    Where one was cancelled all were: what else went wrong is then no reason for anything.
+    """
     if len({id(error) for _, error in failures}) == 1:  # crates are fetched together
         return failures[0][1]
+    for _, error in failures:
+        if isinstance(error, CancelledError):
+            return error
     kinds = {type(error) for _, error in failures}
     # A full disk explains whatever else went wrong.
     kind: type[FarmError] = StorageError if StorageError in kinds else FetchError

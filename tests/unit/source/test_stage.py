@@ -30,7 +30,7 @@ from farm.source.inputs import (
     input_of_source,
 )
 from farm.source.places import Places
-from farm.source.stage import groups, stage
+from farm.source.stage import groups, stage, summary
 from farm.source.tar import archive_alias
 from farm.store.blobs import Store
 
@@ -64,6 +64,19 @@ def test_many_wants_arrive_at_once_each_under_its_hash(
     assert len(web.requests) == 20
     ends = [event for event in events if isinstance(event, TaskProgress) and event.finished]
     assert len(ends) == 20
+
+
+def test_where_one_was_cancelled_the_whole_was_whatever_else_went_wrong(
+    web: Web, tmp_path: Path
+) -> None:
+    cancelled = CancelledError("cancelled before it began")
+    gone = StorageError("the disk is full")
+    failures: list[tuple[Input, FarmError]] = [
+        (tree_want(tmp_path), gone),
+        (file_want(web, "f", b"f"), cancelled),
+    ]
+    assert summary(failures) is cancelled
+    assert summary([*failures[1:], (failures[0][0], CancelledError("another"))]) is cancelled
 
 
 def test_nothing_wanted_is_nothing_done(store: Store, sink: Callable[[Event], None]) -> None:
