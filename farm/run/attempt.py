@@ -8,7 +8,14 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from farm.engine.engine import BuildRequest
-from farm.errors import BuildError, FarmError, IntegrityError, OutOfMemoryError, PatchError
+from farm.errors import (
+    BuildError,
+    FarmError,
+    IntegrityError,
+    OutOfMemoryError,
+    PatchError,
+    StorageError,
+)
 from farm.inspect.compilers import parse_compilers
 
 if TYPE_CHECKING:
@@ -177,6 +184,13 @@ def failure(attempt: Attempt, log: Path) -> FarmError:
             "a compile job was killed: memory ran out",
             step=step,
             hint="build with fewer jobs (MAX_JOBS=1), or raise memory_per_job in the recipe",
+            details=first.context if first else (),
+        )
+    if result.no_space:
+        return StorageError(
+            first.line if first else "no space left on the engine's disk",
+            step=step,
+            hint="free space where the engine keeps its data, or let farm clean drop caches",
             details=first.context if first else (),
         )
     if first is not None:

@@ -18,6 +18,7 @@ from farm.errors import (
     IntegrityError,
     OutOfMemoryError,
     PatchError,
+    StorageError,
 )
 from farm.plan.jobs import JobPlan
 from farm.render.manifest import BaseReference, Manifest
@@ -119,6 +120,18 @@ def test_a_kill_that_the_kernel_counted_is_memory_whatever_was_said(tmp_path: Pa
     assert isinstance(error, OutOfMemoryError)
     assert error.code is ExitCode.OUT_OF_MEMORY
     assert "MAX_JOBS=1" in error.hint
+
+
+def test_a_compile_for_which_the_disk_was_too_small_is_told_as_that(tmp_path: Path) -> None:
+    found = attempt(tmp_path, status={"exit_status": 1})
+    found = replace(found, result=replace(found.result, no_space=True))
+    said = "copying core.c\nerror: [Errno 28] No space left on device\n"
+    for log, message in ((said, said.splitlines()[1]), ("", "no space left on the engine's disk")):
+        error = told(tmp_path, found, log)
+        assert isinstance(error, StorageError)
+        assert error.message == message
+        assert error.hint
+        assert error.step == "compile"
 
 
 def test_a_killed_compiler_is_memory(tmp_path: Path) -> None:
