@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from farm.errors import FarmError, LockError
+from farm.errors import CancelledError, FarmError, LockError
 from farm.host.network import NetworkSettings
+from farm.model.unit import RootfsBase
 from farm.plan.resolve import lock_problem
 from farm.source.inputs import inputs_of
+from farm.source.places import Places
 from farm.source.stage import reason_of, stage_each, summary
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable
     from pathlib import Path
 
     from farm.events import Sink
     from farm.plan.plan import Plan
     from farm.source.inputs import Input
-    from farm.source.places import Places
-    from farm.store.blobs import Store
+    from farm.source.job import Job
+    from farm.source.mirror import Mirror
 
 
 _FEW_HINTS = 2
@@ -54,22 +55,22 @@ class Fetched:
     hint: str = ""
 
 
-def fetch(
-    plan: Plan, store: Store, sink: Sink, places: Places, cancel: threading.Event
-) -> tuple[tuple[Fetched, ...], FarmError | None]:
+def fetch(plan: Plan, job: Job, cache: Path) -> tuple[tuple[Fetched, ...], FarmError | None]:
     """Bring what the units of a plan need; what failed comes first, then in plan order.
 
     The error, if there is one, is of the kind with which the process should end.
 
     Raises:
-        CancelledError: ``cancel`` was set.
+        CancelledError: ``job.cancel`` was set.
     """
     users: dict[Input, list[str]] = {}
     for unit in plan.units:
         for each in inputs_of(unit):
             users.setdefault(each, []).append(unit.label)
-    before = {each for each in users if each.present(store)}
-    brought, failures = stage_each(tuple(users), store, sink, places=places, cancel=cancel)
+    before = {each for each in users if each.present(job.store)}
+    brought, failures = stage_each(
+        tuple(users), job.store, job.sink, places=job.places, cancel=job.cancel
+    )
     settings = NetworkSettings.of_machine()
     rows = [
         Fetched(
@@ -80,26 +81,74 @@ def fetch(
     ]  # fmt: skip
     unlocked = _unlocked(plan)
     rows += unlocked
+    of_bases = [_packages(base, labels, job, cache) for base, labels in _bases(plan).items()]
+    rows += [row for row, error in of_bases if error]
     rows += [
         Fetched(
             what=each.label, pin=each.pin, origin=each.origin(settings), units=tuple(users[each]),
             got=Got.PRESENT if each in before else Got.FETCHED,
-            size_bytes=store.path_of(sha256).stat().st_size,
+            size_bytes=job.store.path_of(sha256).stat().st_size,
         )
         for each, sha256 in brought.items()
     ]  # fmt: skip
-    return tuple(rows), _error(failures, unlocked)
+    rows += [row for row, error in of_bases if not error]
+    causes: list[FarmError] = [summary(failures)] if failures else []
+    causes += [error for _, error in of_bases if error]
+    return tuple(rows), _error(rows, causes)
 
 
-def cargo_of(cache: Path) -> Callable[[Sink, threading.Event], Path]:
-    """Brings Debian's cargo into the cache folder, for `farm.source.places.Places`."""
+def _bases(plan: Plan) -> dict[RootfsBase, list[str]]:
+    """What units are built and tried in, with the units' labels."""
+    users: dict[RootfsBase, list[str]] = {}
+    for unit in plan.units:
+        both = (unit.base, unit.smoke_test.base if unit.smoke_test else None)
+        for base in dict.fromkeys(both):
+            if isinstance(base, RootfsBase):
+                users.setdefault(base, []).append(unit.label)
+    return users
 
-    def bring(sink: Sink, cancel: threading.Event) -> Path:
+
+def _packages(
+    base: RootfsBase, units: list[str], job: Job, cache: Path
+) -> tuple[Fetched, FarmError | None]:
+    """Bring the Debian packages of a base, told as one thing."""
+    from farm.source.debs import bring_base, is_here
+
+    row = Fetched(
+        what=f"packages of {base.name}", pin=base.locked.digest if base.locked else "",
+        origin="Debian's mirror", units=tuple(units), got=Got.PRESENT,
+    )  # fmt: skip
+    here = is_here(base, job.store, cache)
+    try:
+        resolved, _ = bring_base(base, job, cache)
+    except CancelledError:
+        raise
+    except FarmError as error:
+        return replace(row, got=Got.FAILED, reason=error.message, hint=error.hint), error
+    size = sum(deb.size for deb in resolved.debs)
+    got = Got.PRESENT if here else Got.FETCHED
+    return replace(row, pin=resolved.packages.digest, got=got, size_bytes=size), None
+
+
+def places_of(
+    cache: Path, *, offline: bool, mirror: Mirror | None, keep: Mirror | None = None
+) -> Places:
+    """Where inputs may come from, and how a farm with this cache folder has what brings them."""
+
+    def cargo(sink: Sink, cancel: threading.Event) -> Path:
         from farm.debian.cargo import prepare
 
         return prepare(cache, sink, cancel)
 
-    return bring
+    def snapshots() -> str:
+        """As this machine's apt knows it, or the toolbox's, which is newer."""
+        from farm.debian import archive, toolbox
+
+        tools = toolbox.existing(cache)
+        found = archive.snapshots()
+        return found or (archive.snapshots(tools.on_host("usr/bin/apt-config")) if tools else "")
+
+    return Places(offline=offline, mirror=mirror, keep=keep, cargo=cargo, snapshots=snapshots)
 
 
 def _unlocked(plan: Plan) -> list[Fetched]:
@@ -115,13 +164,12 @@ def _unlocked(plan: Plan) -> list[Fetched]:
     ]  # fmt: skip
 
 
-def _error(failures: list[tuple[Input, FarmError]], unlocked: list[Fetched]) -> FarmError | None:
+def _error(rows: list[Fetched], causes: list[FarmError]) -> FarmError | None:
     """The rows say why; this says how many, with the exit code of the cause."""
-    count = len(failures) + len(unlocked)
-    if not count:
+    failed = [row for row in rows if row.got is Got.FAILED]
+    if not failed:
         return None
-    kind = type(summary(failures)) if failures else LockError
-    hints = [*(error.hint for _, error in failures), *(row.hint for row in unlocked)]
-    known = list(dict.fromkeys(filter(None, hints)))
+    kind = type(causes[0]) if causes else LockError
+    known = list(dict.fromkeys(filter(None, (row.hint for row in failed))))
     few = known if len(known) <= _FEW_HINTS else ["the rows above say why"]
-    return kind(f"{count} of the inputs could not be had", hint="; ".join(few))
+    return kind(f"{len(failed)} of the inputs could not be had", hint="; ".join(few))

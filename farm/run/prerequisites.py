@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING
 from farm.errors import BaseError, FarmError
 from farm.model.unit import ImageBase
 from farm.render.manifest import BaseReference
-from farm.run.fetching import cargo_of
+from farm.run.fetching import places_of
 from farm.run.resources import Resource, Resources
 from farm.run.tasks import Tasks
 from farm.source.inputs import inputs_of
 from farm.source.job import Job
-from farm.source.places import Places
 from farm.source.stage import groups, summary
 from farm.store.blobs import Store
 
@@ -63,9 +62,7 @@ class Prerequisites:
         self._job = Job(
             store=self.store,
             sink=sink,
-            places=Places(
-                offline=options.offline, mirror=options.source_mirror, cargo=cargo_of(cache)
-            ),
+            places=places_of(cache, offline=options.offline, mirror=options.source_mirror),
             cancel=tasks.cancel,
         )
 
@@ -146,10 +143,8 @@ class Prerequisites:
     async def _image(self, root: RootfsBase, priority: float) -> BaseImage:
         from farm.source.debs import base_image
 
-        fetcher = self._job.fetcher
-        offline, locked = self._options.offline, self._options.locked
         return await self.tasks.run(
-            lambda: base_image(root, fetcher, self.cache, offline=offline, locked=locked),
+            lambda: base_image(root, self._job, self.cache, locked=self._options.locked),
             {Resource.NETWORK: 1, Resource.DISK: 1},
             priority=priority,
         )

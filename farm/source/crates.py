@@ -24,7 +24,6 @@ from farm.host import programs
 from farm.host.files import storage_errors
 from farm.host.network import NetworkSettings
 from farm.source.job import programs_needed
-from farm.source.places import absent
 from farm.source.stage import listed
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
 
     from farm.host.programs import Finished
     from farm.model.crates import Crate
-    from farm.source.inputs import Brought, CrateFile, Input
+    from farm.source.inputs import CrateFile, Input
     from farm.source.job import Job
     from farm.store.blobs import Store
 
@@ -53,33 +52,17 @@ _TOLD_LINES = 15
 _WRONG = re.compile(r"checksum for `|failed to verify the checksum")
 
 
-def fetch_crates(wanted: Sequence[CrateFile], job: Job) -> Brought:
-    """Bring crates of one Cargo.lock; what cargo did not bring is returned with one error.
+def fetch_crates(wanted: Sequence[CrateFile], job: Job) -> list[tuple[Input, FarmError]]:
+    """Bring crates of one Cargo.lock; those that cargo did not bring are returned with one error.
 
     Raises:
         CancelledError: cancelled; cargo has been ended.
     """
-    failures: list[tuple[Input, FarmError]] = []
-    missing: list[CrateFile] = []
-    for each in wanted:
-        try:
-            if not each.here(job):
-                missing.append(each)
-        except FarmError as error:
-            failures.append((each, error))
-    if job.places.offline:
-        failures += [(each, absent(each.label)) for each in missing]
-    elif missing:
-        failed = _by_cargo(missing, job)
-        failures += [(each, failed) for each in missing if failed and not each.present(job.store)]
-    lost = {each for each, _ in failures}
-    brought = [each for each in wanted if each not in lost]
-    for each in brought if job.places.keep else ():
-        each.bring(job)
-    return {each: each.sha256 for each in brought}, failures
+    failed = _by_cargo(wanted, job)
+    return [(each, failed) for each in wanted if failed and not each.present(job.store)]
 
 
-def _by_cargo(wanted: list[CrateFile], job: Job) -> FarmError | None:
+def _by_cargo(wanted: Sequence[CrateFile], job: Job) -> FarmError | None:
     """Fetch with all crates of the Cargo.lock, which fit together as that says."""
     task = f"fetch {listed(wanted)}"
     got: set[CrateFile] = set()

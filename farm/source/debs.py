@@ -7,108 +7,132 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from farm.debian import archive, bases, toolbox
-from farm.errors import BaseError
+from farm.debian import archive, bases
+from farm.errors import CancelledError, FarmError
 from farm.events import TaskProgress
 from farm.source.fetch import Download, GoneError
+from farm.source.inputs import debs_of
+from farm.source.stage import groups, summary
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from farm.debian.bases import BaseImage
     from farm.events import Event, Sink
-    from farm.model.debian import Deb, ResolvedBase, RootfsBase
-    from farm.source.fetch import Fetcher
+    from farm.model.debian import ResolvedBase, RootfsBase
+    from farm.source.inputs import DebFile, Input
+    from farm.source.job import Job
+    from farm.store.blobs import Store
 
 _AT_ONCE = 8
 
 
-def base_image(
-    base: RootfsBase, fetcher: Fetcher, cache: Path, *, offline: bool = False, locked: bool = False
-) -> BaseImage:
+def base_image(base: RootfsBase, job: Job, cache: Path, *, locked: bool = False) -> BaseImage:
     """Return a base, made if it is not there.
+
+    Raises:
+        LockError, BaseError, EngineError, FetchError, IntegrityError, StorageError,
+        CancelledError: As `farm.debian.bases` and `bring_base`.
+    """
+    known = bases.known(base, cache, locked=locked)
+    image = bases.made(known, cache) if known else None
+    if image:
+        return image
+    resolved, debs = bring_base(base, job, cache, locked=locked)
+    return bases.make(resolved, debs, cache, job.sink, job.cancel, offline=job.places.offline)
+
+
+def bring_base(
+    base: RootfsBase, job: Job, cache: Path, *, locked: bool = False
+) -> tuple[ResolvedBase, dict[str, Path]]:
+    """Bring the packages of a base into the store; each sha256 with its file there.
 
     Where its locked packages can no longer be had, it is made of what there is
     now, unless ``locked`` forbids it.
 
     Raises:
-        LockError, BaseError, EngineError, FetchError, IntegrityError, StorageError,
-        CancelledError: As `farm.debian.bases` and `fetch_debs`.
+        LockError, BaseError, EngineError: As `farm.debian.bases.resolve`.
+        FetchError, IntegrityError, StorageError: Of the one that did not come, or of all.
+        CancelledError: What has come is kept.
     """
 
     def resolve() -> ResolvedBase:
-        return bases.resolve(
-            *(base, cache, fetcher.sink, fetcher.cancel), offline=offline, locked=locked
-        )
+        offline = job.places.offline
+        return bases.resolve(base, cache, job.sink, job.cancel, offline=offline, locked=locked)
 
     resolved = bases.known(base, cache, locked=locked) or resolve()
-    image = bases.made(resolved, cache)
-    if image:
-        return image
     try:
-        debs = fetch_debs(resolved, fetcher, cache, offline=offline)
+        return resolved, _bring(resolved, job)
     except GoneError:
         resolved = resolve()
-        debs = fetch_debs(resolved, fetcher, cache, offline=offline)
-    return bases.make(resolved, debs, cache, fetcher.sink, fetcher.cancel, offline=offline)
+        return resolved, _bring(resolved, job)
 
 
-def fetch_debs(
-    resolved: ResolvedBase, fetcher: Fetcher, cache: Path, *, offline: bool = False
-) -> dict[str, Path]:
-    """Bring the packages of a base into the store; maps each sha256 to its file.
+def is_here(base: RootfsBase, store: Store, cache: Path) -> bool:
+    """Whether it is known what a base is made of, and the store has all of that."""
+    known = bases.known(base, cache)
+    return known is not None and all(each.present(store) for each in debs_of(known))
+
+
+def _bring(resolved: ResolvedBase, job: Job) -> dict[str, Path]:
+    """All packages of a base.
 
     Raises:
-        BaseError: ``offline``, and some are not there.
-        GoneError: The mirror no longer has one, nor has the snapshot archive.
-        FetchError: The network does not give one.
-        IntegrityError: What came is not what the hash says.
-        StorageError: The disk is full.
+        GoneError: Neither the mirror nor the snapshot archive has one any longer.
+    """
+    failures: list[tuple[Input, FarmError]] = []
+    for group in groups(debs_of(resolved)):
+        failures += group.bring(job)[1]
+    for _, error in failures:
+        if isinstance(error, GoneError):
+            raise error
+    if failures:
+        raise summary(failures)
+    return {deb.sha256: job.store.path_of(deb.sha256) for deb in resolved.debs}
+
+
+def fetch_debs(wanted: Sequence[DebFile], job: Job) -> list[tuple[Input, FarmError]]:
+    """Bring packages of one base; those that did not come are returned with one error.
+
+    Raises:
         CancelledError: What has come is kept.
     """
-    store = fetcher.store
-    absent = [deb for deb in resolved.debs if store.get(deb.sha256) is None]
-    if absent and offline:
-        raise BaseError(
-            f"{len(absent)} packages of {resolved.tag} are not in the store, "
-            "and --offline forbids to fetch them",
-            hint="build or fetch once without --offline",
+    try:
+        _fetch_all(wanted, job)
+    except CancelledError:
+        raise
+    except FarmError as error:
+        return [(each, error) for each in wanted if not each.present(job.store)]
+    return []
+
+
+def _fetch_all(wanted: Sequence[DebFile], job: Job) -> None:
+    base = wanted[0].base
+    snapshots = job.places.snapshots()
+    settings = replace(job.fetcher.settings, proxies=tuple(archive.proxies().items()))
+    fetcher = replace(job.fetcher, sink=_quiet, settings=settings)
+    counted = _Counted(
+        sink=job.sink,
+        task=f"fetch the packages of {base.tag}",
+        total=sum(each.deb.size for each in wanted),
+    )
+
+    def fetch(each: DebFile) -> None:
+        urls = archive.urls_of(each.deb, base.packages.date, snapshots)
+        size = each.deb.size
+        fetcher.fetch_first(
+            [Download(url=url, sha256=each.sha256, task=each.label, size=size) for url in urls]
         )
-    if absent:
-        snapshots = _snapshots(cache)
-        date = resolved.packages.date
-        wanted = [(deb, archive.urls_of(deb, date, snapshots)) for deb in absent]
-        task = f"fetch the packages of {resolved.tag}"
-        counted = _Counted(sink=fetcher.sink, task=task, total=sum(d.size for d in absent))
-        settings = replace(fetcher.settings, proxies=tuple(archive.proxies().items()))
-        _all(wanted, replace(fetcher, sink=_quiet, settings=settings), counted)
-    return {deb.sha256: store.path_of(deb.sha256) for deb in resolved.debs}
+        counted.add(size)
 
-
-def _snapshots(cache: Path) -> str:
-    """The snapshot archive that this machine's apt knows, or the toolbox's, which is newer."""
-    tools = toolbox.existing(cache)
-    found = archive.snapshots()
-    return found or (archive.snapshots(tools.on_host("usr/bin/apt-config")) if tools else "")
-
-
-def _all(wanted: list[tuple[Deb, tuple[str, ...]]], fetcher: Fetcher, counted: _Counted) -> None:
     pool = ThreadPoolExecutor(_AT_ONCE)
     try:
-        tasks = [pool.submit(_one, deb, urls, fetcher, counted) for deb, urls in wanted]
-        for task in tasks:
-            task.result()
+        for each in [pool.submit(fetch, each) for each in wanted]:
+            each.result()
     finally:
         pool.shutdown(cancel_futures=True)
         counted.add(0, finished=True)
-
-
-def _one(deb: Deb, urls: tuple[str, ...], fetcher: Fetcher, counted: _Counted) -> None:
-    name = f"{deb.name} {deb.version}"
-    fetcher.fetch_first(
-        [Download(url=url, sha256=deb.sha256, task=name, size=deb.size) for url in urls]
-    )
-    counted.add(deb.size)
 
 
 @dataclass(kw_only=True)

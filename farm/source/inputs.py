@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from farm.source.kinds import (
     Brought,
     CrateFile,
+    DebFile,
     GitCommit,
     HashedFile,
     IndexFile,
@@ -20,11 +21,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from farm.model.crates import CrateSet
+    from farm.model.debian import ResolvedBase
     from farm.model.unit import Pin, Source, Unit, UnitKey
 
 __all__ = [
     "Brought",
     "CrateFile",
+    "DebFile",
     "GitCommit",
     "HashedFile",
     "IndexFile",
@@ -32,6 +35,7 @@ __all__ = [
     "Sdist",
     "Tree",
     "UrlFile",
+    "debs_of",
     "input_of_pin",
     "input_of_source",
     "inputs_of",
@@ -58,6 +62,11 @@ def input_of_source(source: Source, key: UnitKey) -> Input:
 def input_of_pin(pin: Pin) -> IndexFile:
     """What to bring for a locked requirement."""
     return IndexFile(name=pin.name, version=pin.version, filename=pin.filename, sha256=pin.sha256)
+
+
+def debs_of(base: ResolvedBase) -> tuple[DebFile, ...]:
+    """What to bring for a base."""
+    return tuple(DebFile(deb=deb, base=base, sha256=deb.sha256) for deb in base.debs)
 
 
 def inputs_of(unit: Unit) -> tuple[Input, ...]:

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path  # noqa: TC003 - dataclass fields are introspected when printed as JSON
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from farm.errors import CancelledError, FarmError
 from farm.host.urls import check_filename, redact
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from farm.host.network import NetworkSettings
     from farm.model.crates import Crate
+    from farm.model.debian import Deb, ResolvedBase
     from farm.source.job import Job
     from farm.store.blobs import Store
 
@@ -237,8 +238,46 @@ class UrlFile(HashedFile):
         job.fetch(*self.urls, sha256=self.sha256, task=self.label, size=self.size)
 
 
+class _Together(HashedFile):
+    """A file that is downloaded together with others."""
+
+    @abstractmethod
+    def download_all(self, wanted: Sequence[Any], job: Job) -> list[tuple[Input, FarmError]]:
+        """Bring files of this group over the network; returns those that did not come, and why.
+
+        Raises:
+            CancelledError: ``job.cancel`` was set; what has come is kept.
+        """
+
+    def bring_group(self, inputs: Sequence[Input], job: Job) -> Brought:
+        """Download those that are nowhere here."""
+        failures: list[tuple[Input, FarmError]] = []
+        missing: list[HashedFile] = []
+        files = [each for each in inputs if isinstance(each, HashedFile)]
+        for each in files:
+            try:
+                if not each.here(job):
+                    missing.append(each)
+            except FarmError as error:
+                failures.append((each, error))
+        if job.places.offline:
+            failures += [(each, absent(each.label)) for each in missing]
+        elif missing:
+            failures += self.download_all(missing, job)
+        lost = {each for each, _ in failures}
+        brought = [each for each in files if each not in lost]
+        for each in brought if job.places.keep else ():
+            each.bring(job)
+        return {each: each.sha256 for each in brought}, failures
+
+    def download(self, job: Job) -> None:
+        """It alone."""
+        for _, error in self.download_all([self], job):
+            raise error
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CrateFile(HashedFile):
+class CrateFile(_Together):
     """The file of a crate, from cargo's registry.
 
     ``among`` are the crates of the Cargo.lock that it comes from: cargo fetches them
@@ -265,17 +304,45 @@ class CrateFile(HashedFile):
         """The crates of one Cargo.lock."""
         return ("crates", self.among)
 
-    def bring_group(self, inputs: Sequence[Input], job: Job) -> Brought:
-        """Those that are nowhere here, by one cargo."""
+    def download_all(self, wanted: Sequence[CrateFile], job: Job) -> list[tuple[Input, FarmError]]:
+        """By one cargo, which has one reason for all."""
         from farm.source.crates import fetch_crates
 
-        return fetch_crates([each for each in inputs if isinstance(each, CrateFile)], job)
+        return fetch_crates(wanted, job)
 
-    def download(self, job: Job) -> None:
-        """By a cargo for it alone."""
-        _, failures = self.bring_group([self], job)
-        if failures:
-            raise failures[0][1]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DebFile(_Together):
+    """A package of ``base``, from Debian's mirror, or else from the snapshot archive."""
+
+    deb: Deb
+    base: ResolvedBase = field(compare=False, repr=False)
+
+    @property
+    def filename(self) -> str:
+        """As the archive's pool calls it."""
+        return self.deb.path.rpartition("/")[2]
+
+    @property
+    def label(self) -> str:
+        """Its name."""
+        return f"package {self.deb.name} {self.deb.version}"
+
+    def origin(self, settings: NetworkSettings) -> str:
+        """Whatever mirror apt is set up with."""
+        del settings
+        return "Debian's mirror"
+
+    @property
+    def group(self) -> Hashable:
+        """The packages of one base."""
+        return ("debs", self.base.digest)
+
+    def download_all(self, wanted: Sequence[DebFile], job: Job) -> list[tuple[Input, FarmError]]:
+        """Several at once, told as one."""
+        from farm.source.debs import fetch_debs
+
+        return fetch_debs(wanted, job)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,12 +21,14 @@ class Places:
     """``mirror`` is asked before the network, which ``offline`` forbids; ``keep`` is filled.
 
     ``cargo`` brings a cargo where PATH has none that runs; it returns the program.
+    ``snapshots`` says where Debian's snapshot archive is; see `farm.debian.archive.snapshots`.
     """
 
     offline: bool = False
     mirror: Mirror | None = None
     keep: Mirror | None = None
     cargo: Callable[[Sink, threading.Event], Path] | None = None
+    snapshots: Callable[[], str] = str
 
 
 def absent(what: str) -> FetchError:

@@ -13,9 +13,7 @@ from farm.events import Event, Notice
 from farm.model.debian import DebSet
 from farm.model.unit import RootfsBase
 from farm.source.debs import base_image
-from farm.source.fetch import Fetcher
-from farm.store.blobs import Store
-from tests.support.farming import base_at, quiet
+from tests.support.farming import base_at, job_at, quiet
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,10 +52,10 @@ def test_when_debian_moved_on_the_base_is_made_of_what_there_is_unless_refused(
     old = replace(first, version="0", sha256="0" * 64, path=f"{first.path}.gone.deb")
     outdated = replace(locked, locked=DebSet.of((old, *rest), locked.locked.date))
     events: list[Event] = []
-    fetcher = Fetcher(store=Store(farm_cache / "store"), sink=events.append)
+    job = job_at(farm_cache, events.append)
     with pytest.raises(LockError, match="can no longer be had"):
-        base_image(outdated, fetcher, farm_cache, locked=True)
-    made = base_image(outdated, fetcher, farm_cache)
+        base_image(outdated, job, farm_cache, locked=True)
+    made = base_image(outdated, job, farm_cache)
     assert made.drifted
     assert made.tag == base_at(farm_cache, locked).tag
     (notice,) = [event for event in events if isinstance(event, Notice)]

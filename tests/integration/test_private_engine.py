@@ -31,7 +31,7 @@ from farm.events import Event, Notice, TaskProgress
 from farm.host import process
 from farm.model.unit import RootfsBase
 from farm.source.debs import base_image
-from farm.source.fetch import Fetcher
+from farm.source.job import Job
 from farm.store.blobs import Store
 from tests.support.engines import BASE
 from tests.support.farming import base_at
@@ -539,9 +539,9 @@ def test_a_cancelled_bootstrap_ends_at_once_and_leaves_nothing(
             cancel.set()
 
     store = Store(tools.root.parent.parent / "store")
-    fetcher = Fetcher(store=store, sink=cancel_in_the_midst, cancel=cancel)
+    job = Job(store=store, sink=cancel_in_the_midst, cancel=cancel)
     with pytest.raises(CancelledError):
-        base_image(BASE, fetcher, supplied(tools, tmp_path))
+        base_image(BASE, job, supplied(tools, tmp_path))
     assert until(lambda: not processes_with(str(tmp_path)), 5)
     assert made_at(tmp_path) is None
 

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from farm.load.project import find_project
-from tests.support.engines import make_bases
 from tests.support.farming import Farm, copy_project, share_cache, sharing
 
 if TYPE_CHECKING:
@@ -26,8 +24,11 @@ MISSING = "missing"
 
 @pytest.fixture(scope="module")
 def farm(farm_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Farm:
-    root = copy_project("rust", tmp_path_factory.mktemp("rust") / "project")
-    return sharing(farm_cache, root)
+    """A project whose bases are locked, so that they too can be made offline."""
+    farm = sharing(farm_cache, copy_project("rust", tmp_path_factory.mktemp("rust") / "project"))
+    done = farm.run("lock", "--bases")
+    assert done.code == 0, done.said
+    return farm
 
 
 @pytest.fixture(scope="module")
@@ -40,15 +41,9 @@ def mirror(farm: Farm, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def bases(farm: Farm) -> None:
-    """They are no sources: `farm fetch` does not bring them."""
-    make_bases(find_project(root=farm.root), "nh3", farm.cache)
-
-
-@pytest.fixture(scope="module")
-def built(farm: Farm, mirror: Path, bases: None) -> Done:
+def built(farm: Farm, mirror: Path) -> Done:
     """Built once, with nothing fetched any more."""
-    del mirror, bases
+    del mirror
     done = farm.build("nh3", "--offline")
     assert done.code == 0, done.said[-3000:]
     return done
@@ -102,12 +97,16 @@ def test_built_anew_it_has_the_same_bytes(farm: Farm, built: Done) -> None:
 
 
 @pytest.fixture
-def fresh(bases: None, farm_cache: Path, tmp_path: Path) -> Farm:
-    """Another checkout, with bases but neither sources nor results."""
-    del bases
+def fresh(farm: Farm, farm_cache: Path, tmp_path: Path) -> Farm:
+    """Another checkout, with neither sources nor results."""
     cache = share_cache(farm_cache, tmp_path / "cache")
     (cache / "store").unlink()
-    return Farm(root=copy_project("rust", tmp_path / "project"), cache=cache)
+    return Farm(
+        root=shutil.copytree(
+            farm.root, tmp_path / "project", ignore=shutil.ignore_patterns("out")
+        ),
+        cache=cache,
+    )
 
 
 @pytest.mark.parametrize(("how", "code"), [(WRONG, 6), (MISSING, 5)])

@@ -7,31 +7,18 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from farm.engine import private
-from farm.load.library import gather
 from farm.model.unit import RootfsBase
-from farm.plan.plan import Choice, make_plan
-from farm.plan.select import parse_selector
-from tests.support.farming import base_at, borrow_cache, quiet
+from tests.support.farming import borrow_cache, quiet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from farm.engine.endpoint import Endpoint
-    from farm.load.project import Project
 
 _PROGRAMS = ("gcc", "libc6-dev", "patch", "python3")
 BASE = RootfsBase(name="b", suite="trixie", packages=_PROGRAMS)
 """What tests of the engine alone start from: bootstrapped once for all of them."""
-
-
-def make_bases(project: Project, selector: str, cache: Path) -> None:
-    """Make what the units of a selector are built and tried in, so that no build has to."""
-    wanted = parse_selector(selector)
-    for unit in make_plan(gather(project, [wanted.package]), [wanted], Choice()).units:
-        for base in (unit.base, unit.smoke_test.base if unit.smoke_test else None):
-            if isinstance(base, RootfsBase):
-                base_at(cache, base)
 
 
 @contextmanager

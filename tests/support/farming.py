@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any, Self
 from farm.debian import toolbox
 from farm.engine import private
 from farm.engine.place import place_of
+from farm.run.fetching import places_of
 from farm.source.debs import base_image
-from farm.source.fetch import Fetcher
+from farm.source.job import Job
 from farm.store.blobs import Store
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from farm.debian.bases import BaseImage
     from farm.engine.endpoint import Endpoint
-    from farm.events import Event
+    from farm.events import Event, Sink
     from farm.model.unit import RootfsBase
 
 FARM = Path(sys.executable).with_name("farm")
@@ -250,9 +251,17 @@ class Running:
         self.complaints.extend(self.process.stderr or ())
 
 
-def base_at(cache: Path, base: RootfsBase, **options: bool) -> BaseImage:
+def job_at(cache: Path, sink: Sink, *, offline: bool = False) -> Job:
+    """What brings inputs into a cache folder's store."""
+    places = places_of(cache, offline=offline, mirror=None)
+    return Job(store=Store(cache / "store"), sink=sink, places=places)
+
+
+def base_at(
+    cache: Path, base: RootfsBase, *, offline: bool = False, locked: bool = False
+) -> BaseImage:
     """A base in a cache folder, made if it is not there."""
-    return base_image(base, Fetcher(store=Store(cache / "store"), sink=quiet), cache, **options)
+    return base_image(base, job_at(cache, quiet, offline=offline), cache, locked=locked)
 
 
 def borrow_cache(lender: Path, folder: Path) -> Path:

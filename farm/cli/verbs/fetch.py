@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -34,25 +33,25 @@ def fetch(
 ) -> None:
     """Bring all that a build needs into the store; say what is lacking."""
     from farm.console.choose import make_view
-    from farm.run.fetching import cargo_of
     from farm.run.fetching import fetch as run
+    from farm.run.fetching import places_of
+    from farm.source.job import Job
     from farm.source.mirror import Mirror
-    from farm.source.places import Places
 
     place = common.workplace_of(context, None)
     wanted = common.asked(selectors, variant, feature, python)
     plan = common.plan_of(place.project, wanted, preflight=False)
-    places = Places(
+    places = places_of(
+        place.cache,
         offline=offline,
         mirror=common.mirror_at(source_mirror),
         keep=Mirror(root=into.absolute()) if into else None,
-        cargo=cargo_of(place.cache),
     )
     with (
         common.using_cache(place.cache) as store,
         make_view("quiet" if as_json else "auto") as view,
     ):
-        rows, error = run(plan, store, view, places, threading.Event())
+        rows, error = run(plan, Job(store=store, sink=view, places=places), place.cache)
     if as_json:
         common.print_json({"inputs": rows})
     else:

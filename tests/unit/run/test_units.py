@@ -35,13 +35,15 @@ from tests.support.fake_engine import COMPILE, TRIAL, Ends, FakeEngine
 from tests.support.projects import planned, project_at
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from farm.errors import FarmError
     from farm.load.project import Project
     from farm.model.debian import ResolvedBase
     from farm.model.unit import Unit
     from farm.plan.plan import Plan
     from farm.run.settle import Settled
+    from farm.source.inputs import DebFile
 
 PATIENCE_S = 300.0
 RECIPE = """\
@@ -504,10 +506,8 @@ def test_killed_at_any_rename_the_next_run_finds_whole_results_or_none(
 def test_a_base_whose_locked_packages_are_gone_is_drifted_to_and_the_unit_named_after_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fetch(resolved: ResolvedBase, *_: object, **__: object) -> dict[str, Path]:
-        if resolved.origin == "lock":
-            raise GoneError("gone")
-        return {}
+    def fetch(wanted: Sequence[DebFile], _: object) -> list[tuple[DebFile, FarmError]]:
+        return [(each, GoneError("gone")) for each in wanted if each.base.origin == "lock"]
 
     def make(resolved: ResolvedBase, _: object, cache: Path, *__: object, **___: object) -> object:
         folder = cache / "bases" / resolved.digest[:24]
