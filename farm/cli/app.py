@@ -19,6 +19,7 @@ VERBS = {
     "check": "check",
     "logs": "logs",
     "status": "status",
+    "bisect": "bisect",
     "lock": "lock",
     "fetch": "fetch",
     "doctor": "doctor",

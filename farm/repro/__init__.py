@@ -1,0 +1,1 @@
+"""From a build back to what went into it: what differs, and which difference breaks it."""
