@@ -8,11 +8,12 @@ since the epoch.  Keys may be added to an event, never renamed or taken away.
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Self, TextIO
 
-from farm.console.as_json import jsonable, to_json
+from farm.console.as_json import to_json
 
 if TYPE_CHECKING:
     from farm.events import Event
@@ -27,9 +28,7 @@ class JsonView:
 
     def __call__(self, event: Event) -> None:
         """Write one event."""
-        fields = jsonable(event)
-        if isinstance(fields, dict):
-            fields["event"] = type(event).__name__
+        fields = {"event": type(event).__name__, **dataclasses.asdict(event)}
         # undecodable bytes may be here as surrogates, which no stream takes
         line = to_json(fields, indent=None).encode("utf-8", "replace").decode()
         with self._lock, suppress(OSError, ValueError):  # ValueError: the stream is closed
