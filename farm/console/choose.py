@@ -5,33 +5,24 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from typing import TYPE_CHECKING, Protocol, Self, TextIO
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, TextIO
 
 from farm.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from contextlib import AbstractContextManager
 
     from rich.console import Console
 
     from farm.errors import FarmError
-    from farm.events import Event
+    from farm.events import Sink
 
 PROGRESS = ("auto", "plain", "quiet", "json")
 """What ``--progress`` may be."""
 
 _OFF = {"", "0", "false", "no"}
-
-
-class View(Protocol):
-    """A sink that shows events, and that holds the terminal while it is entered."""
-
-    def __call__(self, event: Event, /) -> None:
-        """Show one event; never raises."""
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(self, *_: object) -> None: ...
 
 
 def make_view(
@@ -40,9 +31,8 @@ def make_view(
     console: Console | None = None,
     stdout: TextIO | None = None,
     env: Mapping[str, str] | None = None,
-    verbose: bool = False,
-) -> View:
-    """Return the view of a name in `PROGRESS`.
+) -> AbstractContextManager[Sink]:
+    """Return the view of a name in `PROGRESS`: a sink that shows events while it is entered.
 
     ``auto`` draws live in a terminal and prints plain lines elsewhere, in CI and where
     ``TERM`` is ``dumb``.  All but ``json`` write to ``console`` (default: stderr, so
@@ -55,7 +45,7 @@ def make_view(
     if progress == "json":
         from farm.console.json_lines import JsonView
 
-        return JsonView(stdout or sys.stdout)
+        return nullcontext(JsonView(stdout or sys.stdout))
     if progress not in PROGRESS:
         raise UsageError(
             f"--progress: unknown view '{progress}'", hint=f"one of {', '.join(PROGRESS)}"
@@ -67,14 +57,14 @@ def make_view(
     if progress == "quiet":
         from farm.console.quiet import QuietView
 
-        return QuietView(console)
+        return nullcontext(QuietView(console))
     if progress == "auto" and draws(console.file, env):
         from farm.console.live import LiveView
 
         return LiveView(console)
     from farm.console.plain import PlainView
 
-    return PlainView(console, verbose=verbose, github=_on(env, "GITHUB_ACTIONS"))
+    return nullcontext(PlainView(console, github=_on(env, "GITHUB_ACTIONS")))
 
 
 def draws(stream: object, env: Mapping[str, str]) -> bool:

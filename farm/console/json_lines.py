@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING, Self, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from farm.console.as_json import to_json
 
@@ -34,9 +34,3 @@ class JsonView:
         with self._lock, suppress(OSError, ValueError):  # ValueError: the stream is closed
             self._stream.write(line + "\n")
             self._stream.flush()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Nothing is held."""

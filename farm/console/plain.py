@@ -7,7 +7,7 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 
@@ -58,13 +58,12 @@ class _Pace:
 class PlainView:
     """Prints lines such as ``05:12:07  llama-cpp-python@0.2.44:cpu  compile  [12/34] …``.
 
-    What steps print is repeated only if ``verbose``.  Where ``github`` is true, failures
-    are also annotations of a GitHub Actions job, with the log's end in a group.
+    Where ``github`` is true, failures are also annotations of a GitHub Actions job, with
+    the log's end in a group.
     """
 
-    def __init__(self, console: Console, *, verbose: bool = False, github: bool = False) -> None:
+    def __init__(self, console: Console, *, github: bool = False) -> None:
         self._console = console
-        self._verbose = verbose
         self._github = github
         self._summary = Summary()
         self._lock = threading.Lock()
@@ -78,16 +77,12 @@ class PlainView:
             self._summary(event)
             self._show(event)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Nothing is held."""
-
     def _show(self, event: Event) -> None:
         match event:
-            case StepOutput() | StepProgress():
-                self._step_talks(event)
+            case StepOutput(unit=unit, line=line):
+                self._last_lines[unit] = line
+            case StepProgress():
+                self._step_goes_on(event)
             case StepStarted(unit=unit, step=step):
                 self._paces[unit, step] = _Pace(time_s=event.time_s)
                 self._line(event, unit, step, "…")
@@ -114,14 +109,7 @@ class PlainView:
                 lines = self._summary.lines(self._console.width)
                 say(self._console, [Text(""), *lines] if lines else [])
 
-    def _step_talks(self, event: StepOutput | StepProgress) -> None:
-        if isinstance(event, StepOutput):
-            self._last_lines[event.unit] = event.line
-            if self._verbose:
-                self._line(event, event.unit, event.step, event.line)
-            return
-        if self._verbose:
-            return
+    def _step_goes_on(self, event: StepProgress) -> None:
         pace = self._paces.setdefault((event.unit, event.step), _Pace(time_s=event.time_s))
         per_cent = 100 * event.done / max(1, event.total)
         if not pace.due(event.time_s, per_cent):

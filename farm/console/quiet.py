@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from farm.console.summary import Summary, failure_block, say
 from farm.events import Outcome, UnitFinished
@@ -29,9 +29,3 @@ class QuietView:
             self._summary(event)
             if isinstance(event, UnitFinished) and event.outcome is Outcome.FAILED:
                 say(self._console, failure_block(event, step=self._summary.failed_step(event)))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Nothing is held."""

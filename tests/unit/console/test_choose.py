@@ -34,7 +34,9 @@ def terminal() -> Iterator[TextIO]:
 
 
 def kind(progress: str, stream: TextIO, **env: str) -> type:
-    return type(make_view(progress, console=Console(file=stream), env=env, stdout=io.StringIO()))
+    console = Console(file=stream)
+    with make_view(progress, console=console, env=env, stdout=io.StringIO()) as view:
+        return type(view)
 
 
 def test_auto_draws_in_a_terminal_that_a_person_watches(terminal: TextIO) -> None:
