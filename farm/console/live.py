@@ -17,7 +17,7 @@ from rich.live import Live
 from rich.text import Text
 
 from farm.console.summary import Summary, failure_block, say
-from farm.console.words import GLYPHS, clock, duration, glyph, in_ascii, size, squeeze
+from farm.console.words import GLYPHS, clock, duration, in_ascii, size, squeeze
 from farm.events import (
     Notice,
     Outcome,
@@ -172,9 +172,8 @@ class LiveView:
                     step = self._summary.failed_step(event)
                     return [Text(""), *failure_block(event, step=step), Text("")]
             case RunFinished():
-                with suppress(OSError, ValueError):
-                    self._units.clear()
-                    self._tasks.clear()
+                self._units.clear()
+                self._tasks.clear()
                 return self._summary.lines(self._console.width)
         return []
 
@@ -239,8 +238,8 @@ class LiveView:
         elif unit.started_s is None:
             yield Text(f"· {label}waiting", style="dim")
         else:
-            head = Text(f"{self._spinner(frame)} ", style="").append(label, style="bold")
-            head.stylize("cyan", 0, 1)
+            head = Text().append(f"{self._spinner(frame)} ", style="cyan")
+            head.append(label, style="bold")
             yield _running_row(unit, head, frame)
             if with_line and unit.last_line:
                 yield Text(f"  {unit.last_line.expandtabs(4)}", style="dim")
@@ -276,9 +275,9 @@ def _running_row(unit: _Unit, text: Text, frame: _Frame) -> Text:
 
 
 def _finished_row(event: UnitFinished, label: str, frame: _Frame) -> Text:
-    colour = GLYPHS[event.outcome][1]
-    text = Text().append(f"{glyph(event.outcome)} ", style=colour).append(label)
-    text.append(event.outcome.value, style=colour)
+    sign, colour = GLYPHS[event.outcome]
+    text = Text().append(f"{sign} ", style=colour).append(label)
+    text.append(event.outcome, style=colour)
     return _aligned(text, duration(event.seconds) if event.seconds else "", frame)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from farm.console.summary import Summary, failure_block, say
-from farm.console.words import GLYPHS, duration, glyph, size
+from farm.console.words import GLYPHS, duration, size
 from farm.events import (
     Notice,
     Outcome,
@@ -28,8 +28,6 @@ from farm.events import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from rich.console import Console
 
     from farm.events import Event
@@ -143,14 +141,11 @@ class PlainView:
         self._line(event, "", "", f"{event.task}: {amount}")
 
     def _unit_ended(self, event: UnitFinished) -> None:
-        sign = glyph(event.outcome, ascii_only=self._console.options.ascii_only)
-        text = Text(f"{sign} {event.outcome.value}", style=GLYPHS[event.outcome][1])
+        sign, colour = GLYPHS[event.outcome]
+        text = Text(f"{sign} {event.outcome}", style=colour)
         if event.seconds:
             text.append(f" after {duration(event.seconds)}", style="default")
-        if (
-            event.outcome in {Outcome.BLOCKED, Outcome.CANCELLED, Outcome.STOPPED}
-            and event.message
-        ):
+        if event.message and event.outcome is not Outcome.FAILED:
             text.append(f": {event.message}", style="default")
         self._line(event, event.unit, "", text)
         if event.outcome is Outcome.FAILED:
@@ -187,17 +182,12 @@ class PlainView:
 
     def _line(self, event: Event, unit: str, step: str, text: str | Text) -> None:
         stamp = time.strftime("%H:%M:%S", time.localtime(event.time_s))
-        line = Text(stamp, style="").append("  ")
-        line.stylize("dim", 0, len(stamp))
-        for part, width in self._columns(unit, step):
-            line.append(f"{part:<{width}}  ")
-        say(self._console, [line.append_text(Text(text) if isinstance(text, str) else text)])
-
-    def _columns(self, unit: str, step: str) -> Iterable[tuple[str, int]]:
+        line = Text().append(stamp, style="dim").append("  ")
         if unit:
-            yield unit, self._width
+            line.append(f"{unit:<{self._width}}  ")
         if step:
-            yield step, _STEP_WIDTH
+            line.append(f"{step:<{_STEP_WIDTH}}  ")
+        say(self._console, [line.append(text)])
 
 
 def _escape(text: str, more: str = "") -> str:

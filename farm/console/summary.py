@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from farm.console.words import GLYPHS, duration, glyph, in_ascii, size
+from farm.console.words import GLYPHS, duration, in_ascii, size
 from farm.events import Outcome, RunFinished, RunStarted, StepFinished, StepStarted, UnitFinished
 
 if TYPE_CHECKING:
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from farm.events import Event
 
-_ORDER = tuple(Outcome)
 _LEAST_WIDTH = 60
 _SHORTEST_QUOTE = 6
 """A line of details that is shorter may be part of the message by accident."""
@@ -60,7 +59,7 @@ class Summary:
         if not rows:
             return []
         label = max(len(row.unit) for row in rows)
-        word = max(len(_outcome(row)) for row in rows)
+        word = max(len(row.outcome) for row in rows)
         time = max(len(_time(row)) for row in rows)
         used = 2 + label + 2 + word + 2 + time + 2
         results = [_results(row) for row in rows]
@@ -81,19 +80,15 @@ class Summary:
 
     def _total(self, rows: list[UnitFinished]) -> Text:
         text = Text()
-        for outcome in _ORDER:
+        for outcome in Outcome:
             count = sum(row.outcome is outcome for row in rows)
             if count:
                 text.append(", " if text else "")
-                text.append(f"{count} {outcome.value}", style=f"bold {GLYPHS[outcome][1]}")
+                text.append(f"{count} {outcome}", style=f"bold {GLYPHS[outcome][1]}")
         text.append(f" in {duration(self._seconds)}")
         if self._folder:
             text.append(f"  {self._folder}", style="dim")
         return text
-
-
-def _outcome(row: UnitFinished) -> str:
-    return row.outcome.value
 
 
 def _time(row: UnitFinished) -> str:
@@ -102,10 +97,9 @@ def _time(row: UnitFinished) -> str:
 
 
 def _row(row: UnitFinished, *, label: int, word: int, time: int) -> Text:
-    colour = GLYPHS[row.outcome][1]
-    text = Text(f"{glyph(row.outcome)} ", style="").append(f"{row.unit:<{label}}  ")
-    text.stylize(colour, 0, 1)
-    text.append(f"{_outcome(row):<{word}}", style=colour)
+    sign, colour = GLYPHS[row.outcome]
+    text = Text().append(sign, style=colour).append(f" {row.unit:<{label}}  ")
+    text.append(f"{row.outcome:<{word}}", style=colour)
     return text.append(f"  {_time(row):>{time}}")
 
 
@@ -136,8 +130,8 @@ def failure_block(event: UnitFinished, *, step: str = "") -> list[Text]:
     ``step`` is where it failed if the event does not say so itself.
     """
     where = event.step or step
-    head = Text(f"{glyph(event.outcome)} {event.unit}", style="bold red")
-    head.append(f" {event.outcome.value}{f' in {where}' if where else ''}", style="bold")
+    head = Text(f"{GLYPHS[event.outcome][0]} {event.unit}", style="bold red")
+    head.append(f" {event.outcome}{f' in {where}' if where else ''}", style="bold")
     if event.seconds:
         head.append(f" after {duration(event.seconds)}")
     if event.exit_code:

@@ -19,12 +19,6 @@ _UNITS = ("B", "kB", "MB", "GB", "TB")
 _STEP = 1000
 
 
-def glyph(outcome: Outcome, *, ascii_only: bool = False) -> str:
-    """Return the sign of an outcome."""
-    sign = GLYPHS[outcome][0]
-    return _ASCII[sign] if ascii_only else sign
-
-
 def in_ascii(text: str) -> str:
     """Return the text with the signs that this package draws replaced."""
     return "".join(_ASCII.get(character, character) for character in text)

@@ -46,13 +46,6 @@ def test_a_table_in_a_terminal_is_folded_to_the_window() -> None:
     assert " ".join(lines).count("variant ") >= 39
 
 
-def test_the_window_is_as_before_after_a_wide_table() -> None:
-    console = Console(file=io.StringIO(), width=33)
-    print_table(("a",), [("x" * 200,)], console=console, title="Title")
-    assert console.width == 33
-    assert console.file.getvalue().startswith("Title\n")  # type: ignore[attr-defined]  # StringIO
-
-
 def test_numbers_read_well() -> None:
     assert [duration(s) for s in (0, 7.25, 59.94, 59.96, 200, 3599.6, 3720)] == [
         "0.0s",
