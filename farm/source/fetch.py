@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import threading
 import time
 from dataclasses import dataclass, field
@@ -276,11 +277,11 @@ class _Transfer:
         except FarmError:
             raise
         except requests.exceptions.SSLError as error:
-            raise self._failure(_reason(error), hint=_CA_HINT) from error
+            raise self._failure(reason_of(error), hint=_CA_HINT) from error
         except _transient() as error:
-            raise _TransientError(_reason(error)) from error
+            raise _TransientError(reason_of(error)) from error
         except (requests.RequestException, UnicodeError) as error:
-            raise self._failure(_reason(error)) from error
+            raise self._failure(reason_of(error)) from error
 
     def _receive(self, answer: requests.Response) -> None:
         status = answer.status_code
@@ -379,11 +380,12 @@ def _transient() -> tuple[type[Exception], ...]:
     )
 
 
-def _reason(error: BaseException) -> str:
+def reason_of(error: BaseException) -> str:
     """The innermost cause in one line: requests wraps it three deep."""
     inner: BaseException = error
     while inner.args and isinstance(inner.args[-1], BaseException):
         inner = inner.args[-1]
     reason = getattr(inner, "reason", None)
     inner = reason if isinstance(reason, BaseException) else inner
-    return redact(" ".join(str(inner).split()))[:300] or type(inner).__name__
+    text = re.sub(r"<[^>]*object at 0x[0-9a-f]+>:? ?", "", str(inner))  # urllib3's own objects
+    return redact(" ".join(text.split()))[:300] or type(inner).__name__

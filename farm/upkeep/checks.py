@@ -7,14 +7,14 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from farm.errors import ExitCode
+from farm.plan.jobs import GIB
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
+    from farm.errors import FarmError
     from farm.load.project import Project
-
-GIB = 2**30
 
 
 class State(StrEnum):
@@ -67,6 +67,11 @@ def problem(name: str, found: str, remedy: str, code: ExitCode) -> Check:
     return Check(name=name, state=State.PROBLEM, found=found, remedy=remedy, code=code)
 
 
+def refused(name: str, error: FarmError) -> Check:
+    """A check that says why a build would fail, in the build's own words."""
+    return problem(name, error.message, error.hint, error.code)
+
+
 def exit_code(checks: Iterable[Check]) -> ExitCode:
     """The code of the first problem, or OK."""
     return next((c.code for c in checks if c.state is State.PROBLEM), ExitCode.OK)
@@ -74,9 +79,4 @@ def exit_code(checks: Iterable[Check]) -> ExitCode:
 
 def size_text(size_bytes: int) -> str:
     """Bytes as a person reads them (``1.5 GiB``)."""
-    size = float(size_bytes)
-    for unit in ("B", "KiB", "MiB"):
-        if size < 1024:  # noqa: PLR2004 - the step between these units
-            return f"{size:.0f} {unit}"
-        size /= 1024
-    return f"{size:.1f} GiB"
+    return f"{size_bytes / GIB:.1f} GiB"

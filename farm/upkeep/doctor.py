@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import threading
-from concurrent.futures import Future
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from farm.engine.probe import ProbeReport
 from farm.errors import ExitCode, FarmError
 from farm.upkeep import engines, environment, leftovers, machine, network, project
-from farm.upkeep.checks import problem
+from farm.upkeep.checks import problem, refused
+from farm.upkeep.later import later
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
+    from concurrent.futures import Future
 
     from farm.upkeep.checks import Check, Situation
 
-T = TypeVar("T")
 _WAIT_S = 60.0
 """For the trial build on the user's Docker; it takes less than a second where all is well."""
 
@@ -26,8 +25,8 @@ def diagnose(situation: Situation) -> tuple[Check, ...]:
 
     Nothing is changed, and nothing is started but clients.
     """
-    user = _later(engines.user_engine)
-    net = _later(lambda: tuple(_all("network", network.checks(situation))))
+    user = later(engines.user_engine)
+    net = later(lambda: tuple(_all("network", network.checks(situation))))
     first = (
         *_all("machine", machine.checks(situation)),
         *_all("environment", environment.checks(situation.environ)),
@@ -45,7 +44,7 @@ def _all(name: str, checks: Iterator[Check]) -> Iterator[Check]:
     try:
         yield from checks
     except FarmError as error:
-        yield problem(name, error.message, error.hint, error.code)
+        yield refused(name, error)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         remedy = "change its rights, or run farm as somebody who may"
@@ -57,17 +56,3 @@ def _probed(user: Future[ProbeReport]) -> ProbeReport:
         return user.result(timeout=_WAIT_S)
     except TimeoutError:
         return ProbeReport(found=False, detail=f"its trial build hangs for {_WAIT_S:g} s")
-
-
-def _later(function: Callable[[], T]) -> Future[T]:
-    """Compute in a thread that does not hold up the end of the process."""
-    future: Future[T] = Future()
-
-    def run() -> None:
-        try:
-            future.set_result(function())
-        except BaseException as error:  # noqa: BLE001 - raised again where the result is asked for
-            future.set_exception(error)
-
-    threading.Thread(target=run, daemon=True).start()
-    return future

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from farm.debian import apt, archive, toolbox
+from farm.debian import archive, toolbox
 from farm.engine import private
 from farm.engine.probe import probe_user_engine
 from farm.errors import EngineError, ExitCode
-from farm.upkeep.checks import ok, problem, size_text, warning
+from farm.upkeep.checks import State, ok, problem, refused, size_text, warning
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,18 +29,17 @@ def user_engine() -> ProbeReport:
 
 def checks(situation: Situation, user: ProbeReport) -> Iterator[Check]:
     """Look at the engines; ``user`` is what `user_engine` found."""
-    obstacle = None
+    prepared = toolbox.existing(situation.cache) is not None
+    name = "root rights and programs"
     try:
         toolbox.require_host()
+        rights = ok(name, "farm runs as root, and no program is missing")
     except EngineError as error:
-        obstacle = error
-    yield _docker(user, situation, can_have_private=obstacle is None)
-    prepared = toolbox.existing(situation.cache) is not None
-    if obstacle is not None:
-        yield _hindered(obstacle, has_docker=user.good, prepared=prepared)
-    else:
-        yield ok("root rights and programs", f"farm runs as root; {', '.join(_programs())}")
-    yield from _packages(prepared=prepared)
+        needless = user.good and prepared
+        rights = warning(name, error.message, error.hint) if needless else refused(name, error)
+    yield _docker(user, situation, can_have_private=rights.state is State.OK)
+    yield rights
+    yield _keys(prepared=prepared)
     yield _private(situation.cache, prepared=prepared)
 
 
@@ -61,34 +60,19 @@ def _docker(report: ProbeReport, situation: Situation, *, can_have_private: bool
     return ok(name, f"{report.detail}; {_PASSED_OVER}")
 
 
-def _hindered(error: EngineError, *, has_docker: bool, prepared: bool) -> Check:
-    name = "root rights and programs"
-    if has_docker and prepared:
-        return warning(name, error.message, error.hint)
-    return problem(name, error.message, error.hint, error.code)
-
-
-def _programs() -> tuple[str, ...]:
-    names = [program for program, _ in apt.HOST_TOOLS]
-    return (*names, "unshare", "mount")
-
-
-def _packages(*, prepared: bool) -> Iterator[Check]:
-    """Debian's keys and mirror: needed for the toolbox and for every new base."""
+def _keys(*, prepared: bool) -> Check:
+    """Debian's keys: needed for the toolbox and for every new base."""
+    name = "Debian's archive keys"
     try:
-        yield ok("Debian's archive keys", str(archive.keyring()))
+        return ok(name, str(archive.keyring()))
     except EngineError as error:
-        yield _needed_once("Debian's archive keys", error, prepared=prepared)
-
-
-def _needed_once(name: str, error: EngineError, *, prepared: bool) -> Check:
-    if prepared:
+        if not prepared:
+            return refused(name, error)
         return warning(name, f"{error.message}; the container tools are already here", error.hint)
-    return problem(name, error.message, error.hint, error.code)
 
 
 def _private(cache: Path, *, prepared: bool) -> Check:
-    status = private.status(cache)
+    name, status = "private engine", private.status(cache)
     size = size_text(status.data_bytes)
     if status.running and status.facts:
         hours = (time.time() - (status.started_s or time.time())) / 3600
@@ -98,15 +82,14 @@ def _private(cache: Path, *, prepared: bool) -> Check:
         )
         if status.facts.storage_driver not in {"overlay2", "overlayfs"}:
             remedy = "put FARM_CACHE_DIR on a local disk: this driver is slow and takes much room"
-            return warning("private engine", found, remedy)
-        return ok("private engine", found)
+            return warning(name, found, remedy)
+        return ok(name, found)
     if status.pid is not None:
         return warning(
-            "private engine",
+            name,
             f"process {status.pid} is there but does not answer at {status.socket}",
             f"farm engine down; its log is {status.log}",
         )
-    if not prepared:
-        found = "not prepared: about 150 MB of Debian packages are fetched when it is needed"
-        return ok("private engine", found)
-    return ok("private engine", f"prepared, not running; {size} of data")
+    if prepared:
+        return ok(name, f"prepared, not running; {size} of data")
+    return ok(name, "not prepared: about 150 MB of Debian packages are fetched when it is needed")

@@ -9,15 +9,14 @@ import re
 import shutil
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from farm.errors import ExitCode
 from farm.host.machine import this_machine
 from farm.model.unit import JobRule
-from farm.plan.jobs import share
-from farm.upkeep.checks import GIB, ok, problem, size_text, warning
+from farm.plan.jobs import GIB, share
+from farm.upkeep.checks import ok, problem, size_text, warning
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,14 +31,6 @@ OUT_NEEDED_BYTES = 100 * 2**20
 _MEMORY_WANTED_BYTES = 2 * GIB
 _MODULES = ("_bz2", "_lzma", "_ssl", "zlib")
 _SLOW_FILE_SYSTEMS = ("9p", "cifs", "ecryptfs", "fuse", "nfs", "smb", "virtiofs", "vboxsf")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mount:
-    """A line of proc_pid_mountinfo(5)."""
-
-    point: Path
-    file_system: str
 
 
 def checks(situation: Situation) -> Iterator[Check]:
@@ -130,27 +121,21 @@ def space_check(  # noqa: PLR0913 - numbers, each with its name
     return ok(name, found)
 
 
-def mounts(text: str) -> tuple[Mount, ...]:
-    """The lines of a mountinfo file, in the order of mounting."""
-    found = []
-    for line in text.splitlines():
+def mounts(file: Path = Path("/proc/self/mountinfo")) -> dict[Path, str]:
+    """The type of file system at each mount point that a process sees (proc_pid_mountinfo(5))."""
+    found = {}
+    for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
         fields, _, rest = line.partition(" - ")
         point = re.sub(r"\\([0-7]{3})", lambda m: chr(int(m[1], 8)), fields.split()[4])
-        found.append(Mount(point=Path(point), file_system=rest.split()[0]))
-    return tuple(found)
-
-
-def mounts_of_process() -> tuple[Mount, ...]:
-    """What is mounted where, as this process sees it."""
-    return mounts(Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace"))
+        found[Path(point)] = rest.split()[0]  # of several on one point the last is seen
+    return found
 
 
 def file_system_of(folder: Path) -> str:
     """The type of the file system that a folder is, or would be, on."""
     path = Path(os.path.realpath(folder))  # Path.resolve() raises where links go in a circle
-    holding = [m for m in mounts_of_process() if path.is_relative_to(m.point)]
-    deepest = max(holding, key=lambda mount: len(mount.point.parts), default=None)
-    return deepest.file_system if deepest else "unknown"
+    mounted = mounts()
+    return next((mounted[each] for each in (path, *path.parents) if each in mounted), "unknown")
 
 
 def file_system_check(file_system: str, folder: Path) -> Check:

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import queue
-import re
 import shutil
 import subprocess
-import threading
 import time
 from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from farm.debian import archive, toolbox
-from farm.errors import EngineError, ExitCode, FarmError, FetchError
+from farm.errors import ExitCode, FarmError
 from farm.host.network import NetworkSettings
 from farm.host.urls import redact
-from farm.upkeep.checks import ok, problem, warning
+from farm.upkeep.checks import ok, problem, refused, warning
+from farm.upkeep.later import later
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
+    from concurrent.futures import Future
 
     from farm.upkeep.checks import Check, Situation
 
@@ -35,41 +35,22 @@ def checks(situation: Situation) -> Iterator[Check]:
     if situation.offline:
         yield ok("network", "not asked (--offline)")
         return
-    asked = (("package index", _index), ("Debian mirror", _mirror))
-    answers: queue.SimpleQueue[tuple[str, list[Check]]] = queue.SimpleQueue()
-    for name, ask in asked:
-        # Daemons: a name server that hangs must not hold up the end of the process.
-        threading.Thread(target=_into, args=(answers, name, ask), daemon=True).start()
-    yield from _collected(answers, [name for name, _ in asked])
-
-
-def _into(
-    answers: queue.SimpleQueue[tuple[str, list[Check]]],
-    name: str,
-    ask: Callable[[], Iterator[Check]],
-) -> None:
-    try:
-        answers.put((name, list(ask())))
-    except (FarmError, OSError, subprocess.SubprocessError) as error:
-        answers.put((name, [unreachable(name, redact(str(error)))]))
-
-
-def _collected(
-    answers: queue.SimpleQueue[tuple[str, list[Check]]], names: list[str]
-) -> Iterator[Check]:
+    asked: dict[str, Future[list[Check]]] = {
+        name: later(partial(list, ask(name))) for name, ask in _ASKED.items()
+    }
     deadline = time.monotonic() + TIMEOUT_S + 0.5
-    found: dict[str, list[Check]] = {}
-    while len(found) < len(names):
+    for name, answer in asked.items():
         try:
-            name, checked = answers.get(timeout=max(0.0, deadline - time.monotonic()))
-        except queue.Empty:
-            break
-        found[name] = checked
-    for name in names:
-        yield from found.get(name, [unreachable(name, f"no answer within {TIMEOUT_S:g} s")])
+            yield from answer.result(timeout=max(0.0, deadline - time.monotonic()))
+        except TimeoutError:
+            yield _unreachable(name, f"no answer within {TIMEOUT_S:g} s")
+        except FarmError as error:
+            yield refused(name, error)
+        except (OSError, subprocess.SubprocessError) as error:
+            yield _unreachable(name, redact(str(error)))
 
 
-def unreachable(name: str, found: str) -> Check:
+def _unreachable(name: str, found: str) -> Check:
     """A server that does not answer; builds whose inputs are all here still work."""
     return problem(
         name,
@@ -79,28 +60,22 @@ def unreachable(name: str, found: str) -> Check:
     )
 
 
-def _index() -> Iterator[Check]:
+def _index(name: str) -> Iterator[Check]:
     from farm.source.index import PackageIndex  # takes 0.3 s to import
 
-    try:
-        settings = NetworkSettings.of_machine()
-    except FetchError as error:
-        yield problem("package index", error.message, error.hint, error.code)
-        return
+    settings = NetworkSettings.of_machine()
     endpoint = PackageIndex(settings).endpoint
     url = f"{endpoint.rstrip('/')}/{_PROBED_PROJECT}/"
-    yield from _asked("package index", url, redact(endpoint), verify=settings.ca_bundle)
+    yield from _asked(name, url, redact(endpoint), verify=settings.ca_bundle)
 
 
-def _mirror() -> Iterator[Check]:
-    name = "Debian mirror"
-    try:
-        mirror = archive.mirror()
-    except EngineError as error:
-        yield problem(name, error.message, error.hint, error.code)
-        return
+def _mirror(name: str) -> Iterator[Check]:
+    mirror = archive.mirror()
     release = f"{mirror.rstrip('/')}/dists/{toolbox.SUITE}/InRelease"
     yield from _asked(name, release, redact(mirror), proxies=archive.proxies())
+
+
+_ASKED = {"package index": _index, "Debian mirror": _mirror}
 
 
 def _asked(
@@ -113,7 +88,7 @@ def _asked(
 ) -> Iterator[Check]:
     import requests
 
-    from farm.source.fetch import session
+    from farm.source.fetch import reason_of, session
 
     started = time.monotonic()
     try:
@@ -127,25 +102,13 @@ def _asked(
             )
             answer.close()
     except requests.RequestException as error:
-        yield unreachable(name, f"{shown}: {reason_of(error)}")
+        yield _unreachable(name, f"{shown}: {reason_of(error)}")
         return
     if not answer.ok:
-        yield unreachable(name, f"{shown}: {answer.status_code} {answer.reason}")
+        yield _unreachable(name, f"{shown}: {answer.status_code} {answer.reason}")
         return
     yield ok(name, f"{shown} answers after {time.monotonic() - started:.1f} s")
     yield from skew(answer.headers.get("Date"), time.time(), name)
-
-
-def reason_of(error: Exception) -> str:
-    """The innermost cause of a failed request, without memory addresses and passwords."""
-    cause: BaseException = error
-    while True:
-        inner = cause.__cause__ or cause.__context__
-        if inner is None:
-            break
-        cause = inner
-    text = re.sub(r"<[^>]*object at 0x[0-9a-f]+>:? ?", "", str(cause)) or type(cause).__name__
-    return redact(" ".join(text.split()))[:200]
 
 
 def skew(date: str | None, now_s: float, name: str) -> Iterator[Check]:
@@ -168,7 +131,4 @@ def _git() -> Check:
     git = shutil.which("git")
     if git is None:
         return warning("git", "not found", "install git: sources of the kind 'git:' need it")
-    done = subprocess.run(
-        [git, "--version"], capture_output=True, text=True, check=False, timeout=10
-    )
-    return ok("git", done.stdout.strip().removeprefix("git version "))
+    return ok("git", git)

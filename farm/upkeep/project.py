@@ -9,7 +9,7 @@ from farm.load.library import read
 from farm.plan.plan import Choice, make_plan
 from farm.plan.resolve import lock_problem
 from farm.plan.select import Selector
-from farm.upkeep.checks import ok, problem, warning
+from farm.upkeep.checks import ok, problem, refused, warning
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,7 +49,7 @@ def recipe_checks(project: Project, name: str) -> Iterator[Check]:
             yield problem(title, str(found), "correct the recipe", error.code)
         return
     except FarmError as error:
-        yield problem(title, error.message, error.hint, error.code)
+        yield refused(title, error)
         return
     except OSError as error:
         yield problem(title, f"cannot be read: {error}", "change its rights", ExitCode.RECIPE)

@@ -7,7 +7,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 from farm.errors import StorageError
-from farm.upkeep.machine import mounts_of_process
+from farm.upkeep.machine import mounts
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,7 +44,7 @@ def _check_inside(path: Path, within: Path) -> None:
             f"{path} is a link to {path.resolve()}, which is not followed",
             hint="delete what it leads to, and the link, by hand",
         )
-    below = [m.point for m in mounts_of_process() if m.point.is_relative_to(real)]
+    below = [point for point in mounts() if point.is_relative_to(real)]
     if below:
         raise StorageError(
             f"something is mounted at {below[0]}: {path} is not deleted",

@@ -17,9 +17,10 @@ import farm.upkeep
 from farm.engine.probe import ProbeReport
 from farm.errors import ExitCode
 from farm.load.folders import mark_cache
+from farm.plan.jobs import GIB
 from farm.run.runs import new_run
 from farm.upkeep import engines, machine, network
-from farm.upkeep.checks import GIB, Situation, State
+from farm.upkeep.checks import Situation, State
 from farm.upkeep.environment import FARM_VARIABLES, FOR_THE_RECIPE
 
 if TYPE_CHECKING:
@@ -324,10 +325,10 @@ def test_free_space_is_judged_by_what_a_build_needs(free: int, state: State) -> 
     assert "of 10.0 GiB free for /cache" in check.found
 
 
-def test_mount_points_are_read_with_their_escapes() -> None:
-    line = "36 35 98:0 / /my\\040disk rw,noatime shared:1 - ext4 /dev/vda rw\n"
-    (mount,) = machine.mounts(line)
-    assert (mount.point, mount.file_system) == (Path("/my disk"), "ext4")
+def test_mount_points_are_read_with_their_escapes(tmp_path: Path) -> None:
+    file = tmp_path / "mountinfo"
+    file.write_text("36 35 98:0 / /my\\040disk rw,noatime shared:1 - ext4 /dev/vda rw\n")
+    assert machine.mounts(file) == {Path("/my disk"): "ext4"}
 
 
 @pytest.mark.parametrize("file_system", ["overlay", "nfs4", "fuse.sshfs", "virtiofs"])
