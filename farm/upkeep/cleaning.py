@@ -78,7 +78,7 @@ class Grounds:
     out: Path | None = None
 
 
-def survey(grounds: Grounds, targets: Collection[Target] = tuple(Target)) -> list[Removable]:
+def survey(grounds: Grounds, targets: Collection[Target]) -> list[Removable]:
     """Measure what could be removed, in the order of `Target`; nothing is changed."""
     return [_removable(grounds, target) for target in Target if target in targets]
 
@@ -109,16 +109,15 @@ def _removable(grounds: Grounds, target: Target) -> Removable:
     meaning = _MEANINGS[target]
     if target is Target.ENGINE and private.put_aside(grounds.cache):
         meaning += f", and what it could not start with ({private.ASIDE}…)"
-    if target is Target.IMAGES:
-        loaded = images.loaded_bases()
-        return Removable(
-            target=target,
-            meaning=meaning,
-            frees_bytes=sum(image.size_bytes for image in loaded),
-            images=tuple(image.name for image in loaded),
-        )
     paths = tuple(_paths(grounds, target))
-    return Removable(target=target, meaning=meaning, frees_bytes=freed_bytes(paths), paths=paths)
+    loaded = images.loaded_bases() if target is Target.IMAGES else {}
+    return Removable(
+        target=target,
+        meaning=meaning,
+        frees_bytes=freed_bytes(paths) + sum(loaded.values()),
+        paths=paths,
+        images=tuple(loaded),
+    )
 
 
 def _paths(grounds: Grounds, target: Target) -> Iterator[Path]:
@@ -130,7 +129,7 @@ def _paths(grounds: Grounds, target: Target) -> Iterator[Path]:
         return
     elif target is Target.RUNS:
         yield from (run.folder for run in list_runs(grounds.out)[1:])
-    else:
+    elif target is Target.RESULTS:
         yield from _results(grounds.out)
 
 
@@ -144,9 +143,7 @@ def _results(out: Path) -> Iterator[Path]:
 
 
 def _remove(grounds: Grounds, found: Removable) -> None:
-    if found.target is Target.IMAGES:
-        images.remove(found.images)
-        return
+    images.remove(found.images)
     if found.target is Target.ENGINE and found.paths:
         private.stop(grounds.cache)
     within = grounds.cache if found.target in IN_CACHE else grounds.out

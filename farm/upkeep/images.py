@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from farm.engine.probe import current_context, dead_socket
@@ -19,18 +18,10 @@ _NAMES = ("farm-base", "farm-smoke-test")
 _TIMEOUT_S = 5.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoadedBase:
-    """An image by its name, and its size in bytes."""
-
-    name: str
-    size_bytes: int
-
-
-def loaded_bases() -> tuple[LoadedBase, ...]:
-    """The bases that the user's Docker has; none where it does not answer."""
+def loaded_bases() -> dict[str, int]:
+    """Name and size in bytes of each base that the user's Docker has; none if it is not there."""
     if shutil.which("docker") is None or dead_socket(os.environ):
-        return ()
+        return {}
     with suppress(EngineError):
         docker = current_context()
         line = "{{.Repository}}:{{.Tag}}"
@@ -40,9 +31,9 @@ def loaded_bases() -> tuple[LoadedBase, ...]:
         if names:
             sizes = ("image", "inspect", "--format", "{{.Size}}", *names)
             told = docker.ask(*sizes, timeout_s=_TIMEOUT_S).text.split()
-            pairs = zip(names, told, strict=True) if len(told) == len(names) else ()
-            return tuple(LoadedBase(name=name, size_bytes=int(size)) for name, size in pairs)
-    return ()
+            if len(told) == len(names):
+                return dict(zip(names, map(int, told), strict=True))
+    return {}
 
 
 def remove(names: Sequence[str]) -> None:

@@ -64,12 +64,11 @@ def clean(
 def _report(grounds: Grounds, targets: set[Target], *, dry_run: bool, as_json: bool) -> None:
     from farm.upkeep import cleaning
 
-    if not targets:
-        found, is_done = cleaning.survey(grounds), False
-    elif dry_run:
-        found, is_done = cleaning.survey(grounds, targets), False
+    is_done = bool(targets) and not dry_run
+    if is_done:
+        found = cleaning.clean(grounds, targets)
     else:
-        found, is_done = cleaning.clean(grounds, targets), True
+        found = cleaning.survey(grounds, targets or set(cleaning.Target))
     if as_json:
         common.print_json({"removed": is_done, "items": found})
         return
@@ -99,11 +98,7 @@ def _print_survey(grounds: Grounds, found: list[Removable]) -> None:
     from farm.upkeep.cleaning import IN_CACHE, Target
 
     rows = [
-        (
-            f"--{each.target.value}",
-            size(each.frees_bytes) if each.count else "nothing",
-            each.meaning,
-        )
+        (f"--{each.target}", size(each.frees_bytes) if each.count else "nothing", each.meaning)
         for each in found
         if each.target is not Target.TEMPORARY
     ]
