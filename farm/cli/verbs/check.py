@@ -53,6 +53,8 @@ def check(
     as_json: common.AsJson = False,
 ) -> None:
     """Say what is in wheels, and refuse those that are unsound."""
+    from farm.console.contents import print_contents
+
     common.known_engine(engine)
     if smoke_test and selector is None:
         raise UsageError("--smoke-test needs --as", hint="which recipe's smoke test?")
@@ -71,18 +73,20 @@ def check(
             failed.append(error)
             told.append({"path": str(path), "error": error.message})
             continue
-        wrong = [f"{path.name}: {each.message}" for each in findings if _is_error(each)]
+        told.append({"wheel": facts, "oldest_system": _oldest(facts), "findings": findings})
+        if not as_json:
+            print_contents(facts, findings)
+        wrong = _wrong(path, findings)
         refused += wrong
-        _tell(facts, findings, told, as_json=as_json)
         if smoke_test and unit and not wrong:
             try:
-                _try(context, path, unit, engine, told, as_json=as_json)
+                told[-1]["smoke_test"] = _try(context, path, unit, engine, as_json=as_json)
             except SmokeTestError as error:
                 failed.append(error)
     if as_json:
         common.print_json({"wheels": told})
     if refused or failed:
-        raise _refusal(refused if as_json else [], failed, count=len(refused))
+        raise _refusal(refused, failed, as_json=as_json)
 
 
 def _unit(context: typer.Context, selector: str) -> Unit:
@@ -117,40 +121,29 @@ def _unsound(wheels: list[Path], *, thorough: bool) -> Iterator[str]:
     """What is wrong with wheels whatever they should be, to be told together with the rest."""
     for path in wheels:
         try:
-            _, findings = _look(path, None, thorough=thorough)
+            yield from _wrong(path, _look(path, None, thorough=thorough)[1])
         except CheckError as error:
             yield error.message
-        else:
-            yield from (f"{path.name}: {each.message}" for each in findings if _is_error(each))
 
 
-def _tell(
-    facts: WheelFacts, findings: tuple[Finding, ...], told: list[dict[str, Any]], *, as_json: bool
-) -> None:
-    if as_json:
-        from farm.run.acceptance import contents_of
+def _wrong(path: Path, findings: tuple[Finding, ...]) -> list[str]:
+    from farm.inspect.findings import Severity
 
-        oldest = {
-            name: value
-            for name, value in contents_of(facts).items()
-            if name not in {"modules", "licences"}  # the facts have them
-        }
-        told.append({"wheel": facts, "oldest_system": oldest, "findings": findings})
-        return
-    from farm.console.contents import print_contents
+    errors = [each for each in findings if each.severity is Severity.ERROR]
+    return [f"{path.name}: {each.message}" for each in errors]
 
-    print_contents(facts, findings)
+
+def _oldest(facts: WheelFacts) -> dict[str, object]:
+    """What a system must have; modules and licences are in the facts already."""
+    from farm.run.acceptance import contents_of
+
+    contents = contents_of(facts).items()
+    return {name: value for name, value in contents if name not in {"modules", "licences"}}
 
 
 def _try(
-    context: typer.Context,
-    path: Path,
-    unit: Unit,
-    engine: str,
-    told: list[dict[str, Any]],
-    *,
-    as_json: bool,
-) -> None:
+    context: typer.Context, path: Path, unit: Unit, engine: str, *, as_json: bool
+) -> dict[str, object]:
     from farm.console.choose import make_view
     from farm.run.given import try_given_wheel
     from farm.run.options import BuildOptions
@@ -158,22 +151,15 @@ def _try(
     place = common.workplace_of(context, None)
     with make_view("quiet" if as_json else "auto") as view:
         found = try_given_wheel(unit, path, place, BuildOptions(engine=engine), view)
-    if as_json:
-        told[-1]["smoke_test"] = found
-        return
-    passed = ", ".join(str(each["what"]) for each in cast("list[dict[str, str]]", found["passed"]))
-    typer.echo(f"smoke test in a clean container: {passed}")
+    if not as_json:
+        passed = (str(each["what"]) for each in cast("list[dict[str, str]]", found["passed"]))
+        typer.echo(f"smoke test in a clean container: {', '.join(passed)}")
+    return found
 
 
-def _is_error(finding: Finding) -> bool:
-    from farm.inspect.findings import Severity
-
-    return finding.severity is Severity.ERROR
-
-
-def _refusal(details: list[str], failed: list[FarmError], *, count: int) -> FarmError:
+def _refusal(refused: list[str], failed: list[FarmError], *, as_json: bool) -> FarmError:
     """What the process ends with; what the tables say already is not said again."""
-    if len(failed) == 1 and not count:
+    if len(failed) == 1 and not refused:
         return failed[0]
-    lines = [*details, *(each.message for each in failed)]
+    lines = [*(refused if as_json else ()), *(each.message for each in failed)]
     return CheckError("not every wheel is what it should be", details=lines)
