@@ -8,8 +8,6 @@ from typing import Annotated
 
 import typer
 
-from farm.cli.common import Globals
-
 VERBS = {
     "list": "list_",
     "show": "show",
@@ -70,11 +68,11 @@ def _globals(
             "--root", "-C", envvar="FARM_ROOT", help="The project folder, which holds recipes/."
         ),
     ] = None,
-    debug: Annotated[
+    debug: Annotated[  # noqa: ARG001 - `farm.cli.main` looks for it before anything is parsed
         bool, typer.Option("--debug", envvar="FARM_DEBUG", help="Show tracebacks.")
     ] = False,
     version: Annotated[  # noqa: ARG001 - its callback acts
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
-    context.obj = Globals(root=root, debug=debug)
+    context.obj = root

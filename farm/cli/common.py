@@ -86,18 +86,9 @@ NoPreflight = Annotated[
 ]
 
 
-@dataclass(slots=True)
-class Globals:
-    """Options that stand before the verb."""
-
-    root: Path | None = None
-    debug: bool = False
-
-
-def globals_of(context: typer.Context) -> Globals:
-    """The options that stood before the verb."""
-    found = context.find_object(Globals)
-    return found if found is not None else Globals()
+def root_of(context: typer.Context) -> Path | None:
+    """The project folder that was named before the verb."""
+    return context.find_object(Path)
 
 
 def project_of(context: typer.Context) -> Project:
@@ -108,7 +99,7 @@ def project_of(context: typer.Context) -> Project:
     """
     from farm.load.project import find_project
 
-    return find_project(root=globals_of(context).root)
+    return find_project(root=root_of(context))
 
 
 def project_if_any(context: typer.Context) -> Project | None:
@@ -117,11 +108,11 @@ def project_if_any(context: typer.Context) -> Project | None:
     Raises:
         UsageError: ``--root`` names a folder that is no project.
     """
-    if globals_of(context).root is not None:
-        return project_of(context)
     try:
         return project_of(context)
     except UsageError:
+        if root_of(context) is not None:
+            raise
         return None
 
 

@@ -9,7 +9,10 @@ import signal
 import sys
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from farm.errors import FarmError
 
 HELP = Path(__file__).with_name("help.txt")
 _UNWRITABLE = {errno.EPIPE, errno.ENOSPC, errno.EDQUOT}
@@ -84,16 +87,12 @@ def _unwritable(error: OSError, *, debug: bool) -> int:
     return _explain(StorageError(f"cannot write: {error}", hint="make room"), debug=debug)
 
 
-def _nothing_to_do(arguments: list[str]) -> bool:
-    """Whether this very build was found to have nothing to do, and still has not."""
-    from farm.cli.recall import asked_now, tell_again
-
-    return tell_again(asked_now(arguments))
-
-
 def _call_app(arguments: list[str]) -> int:
-    if arguments[:1] == ["build"] and _nothing_to_do(arguments):
-        return 0
+    if arguments[:1] == ["build"]:
+        from farm.cli.recall import asked_now, tell_again
+
+        if tell_again(asked_now(arguments)):
+            return 0
     from farm.cli.app import application
 
     try:
@@ -110,11 +109,8 @@ def _call_app(arguments: list[str]) -> int:
     return result if isinstance(result, int) else 0
 
 
-def _explain(error: object, *, debug: bool) -> int:
+def _explain(error: FarmError, *, debug: bool) -> int:
     from farm.console.choose import render_error
-    from farm.errors import FarmError
 
-    if not isinstance(error, FarmError):
-        raise TypeError(error)
     render_error(error, debug=debug)
     return int(error.code)

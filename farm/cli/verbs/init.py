@@ -35,7 +35,7 @@ def init(
     from farm.load.folders import cache_folder
     from farm.starter.project import start_project
 
-    root = folder or common.globals_of(context).root or Path()
+    root = folder or common.root_of(context) or Path()
     cache = cache_folder()
     held = nullcontext() if package is None else common.using_cache(cache)
     with held, make_view("auto") as view:
