@@ -12,12 +12,13 @@ from farm.inside import edit as inside_edit
 from farm.inside import patch as inside_patch
 from farm.inside.unpack import RefusedError
 from farm.inside.unpack import unpack as inside_unpack
+from farm.model.unit import TextEdit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from farm.model.unit import PatchFile, Source, TextEdit, Unit, UnitKey
+    from farm.model.unit import PatchFile, Source, Unit, UnitKey
 
 
 class Fit(StrEnum):
@@ -67,14 +68,10 @@ def series_of(units: Iterable[Unit]) -> tuple[Series, ...]:
             if not patches and not edits:
                 continue
             same = (unit.key.package, unit.key.version, source.digest, patches, edits)
-            known = found.get(same)
-            found[same] = (
-                replace(known, units=(*known.units, unit.label))
-                if known
-                else Series(
-                    key=unit.key, source=source, patches=patches, edits=edits, units=(unit.label,)
-                )
+            known = found.setdefault(
+                same, Series(key=unit.key, source=source, patches=patches, edits=edits, units=())
             )
+            found[same] = replace(known, units=(*known.units, unit.label))
     return tuple(found.values())
 
 
@@ -109,26 +106,27 @@ def apply(series: Series, root: Path) -> Iterator[Tried]:
     One that does not fit leaves the source as it was, and the next is tried without it.
     """
     for patch in series.patches:
-        yield _tried(series, "patch", patch.path.name, _apply_patch(patch.path, root))
+        unfit = _apply_patch(patch.path, root)
+        yield _tried(series, patch, Fit.UNFIT if unfit else Fit.APPLIES, unfit)
     for edit in series.edits:
-        yield _tried(series, "edit", edit_name(edit), _apply_edit(edit, root))
+        unfit = _apply_edit(edit, root)
+        yield _tried(series, edit, Fit.UNFIT if unfit else Fit.APPLIES, unfit)
 
 
 def not_staged(series: Series, origin: str) -> Iterator[Tried]:
     """The same rows for a source that is not there."""
     told = f"it would come from {origin}; bring it: farm fetch {series.units[0]}"
-    names = [("patch", each.path.name) for each in series.patches]
-    names += [("edit", edit_name(each)) for each in series.edits]
-    for kind, name in names:
-        yield replace(_tried(series, kind, name, ""), fit=Fit.NOT_STAGED, detail=told)
+    untried: tuple[PatchFile | TextEdit, ...] = (*series.patches, *series.edits)
+    for each in untried:
+        yield _tried(series, each, Fit.NOT_STAGED, told)
 
 
-def edit_name(edit: TextEdit) -> str:
-    """An edit by its file and the beginning of what it replaces."""
-    return f"{edit.file}: {inside_edit.shown(edit.replace)[:60]}"
-
-
-def _tried(series: Series, kind: str, name: str, problem: str) -> Tried:
+def _tried(series: Series, what: PatchFile | TextEdit, fit: Fit, detail: str) -> Tried:
+    """A row; an edit is named by its file and the beginning of what it replaces."""
+    if isinstance(what, TextEdit):
+        kind, name = "edit", f"{what.file}: {inside_edit.shown(what.replace)[:60]}"
+    else:
+        kind, name = "patch", what.path.name
     return Tried(
         package=series.key.package,
         version=series.key.version,
@@ -136,8 +134,8 @@ def _tried(series: Series, kind: str, name: str, problem: str) -> Tried:
         name=name,
         source=series.source.name,
         units=series.units,
-        fit=Fit.UNFIT if problem else Fit.APPLIES,
-        detail=problem,
+        fit=fit,
+        detail=detail,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from farm.errors import FetchError, LockError, UsageError
@@ -82,7 +82,7 @@ def _files(seed: Seed | None, *, named: str) -> Iterator[tuple[str, str]]:
     from farm.load.schema import schema_text
 
     if seed is not None:
-        yield f"recipes/{seed.package}.yaml", recipe_text(seed)
+        yield f"recipes/{seed.package}.yaml", _rendered("recipe.yaml.j2", **asdict(seed))
         yield f"patches/{seed.package}/{seed.version}/.gitkeep", ""
         if seed.lock:
             folder = f"recipes/locks/{seed.package}/{seed.version}"
@@ -92,19 +92,6 @@ def _files(seed: Seed | None, *, named: str) -> Iterator[tuple[str, str]]:
     yield "Makefile", _rendered("Makefile.j2", package=named)
     yield ".gitignore", _rendered("gitignore.j2")
     yield "README.md", _rendered("README.md.j2", package=named)
-
-
-def recipe_text(seed: Seed) -> str:
-    """The commented recipe of a package."""
-    return _rendered(
-        "recipe.yaml.j2",
-        package=seed.package,
-        version=seed.version,
-        sha256=seed.sha256,
-        summary=seed.summary,
-        extensions=seed.extensions,
-        imports=seed.imports,
-    )
 
 
 def _rendered(template: str, **values: object) -> str:
