@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING
 
 from farm.errors import ExitCode
 from farm.host.machine import this_machine
-from farm.model.unit import JobRule
-from farm.plan.jobs import GIB, share
+from farm.plan.jobs import GIB
 from farm.upkeep.checks import ok, problem, size_text, warning
 
 if TYPE_CHECKING:
@@ -78,9 +77,7 @@ def _processor() -> Check:
 
 def _memory() -> Check:
     machine = this_machine()
-    rule = JobRule(memory_per_job_bytes=GIB, reason="")
-    plan = share({"a unit": rule}, machine, parallel=1)["a unit"]
-    found = f"with 1 GiB for each compile job: {plan.arithmetic}"
+    found = f"{size_text(machine.memory_bytes)} and {machine.cores} cores for builds"
     if machine.memory_bytes < _MEMORY_WANTED_BYTES:
         remedy = "end other programs, add swap, or build small packages only"
         return warning("memory", found, remedy)
