@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from farm.engine.probe import ProbeReport
 from farm.errors import ExitCode, FarmError
-from farm.upkeep import engines, environment, leftovers, machine, network, project
+from farm.upkeep import engines, environment, machine, network, project
 from farm.upkeep.checks import problem, refused
 from farm.upkeep.later import later
 
@@ -31,10 +31,7 @@ def diagnose(situation: Situation) -> tuple[Check, ...]:
         *_all("machine", machine.checks(situation)),
         *_all("environment", environment.checks(situation.environ)),
     )
-    last = (
-        *_all("project", project.checks(situation.project)),
-        *_all("leftovers", leftovers.checks(situation)),
-    )
+    last = tuple(_all("project", project.checks(situation.project)))
     middle = tuple(_all("engines", engines.checks(situation, _probed(user))))
     return (*first, *middle, *net.result(), *last)
 

@@ -72,8 +72,6 @@ def checks(environ: Mapping[str, str]) -> Iterator[Check]:
     yield from _own(environ)
     yield from _without_effect(environ)
     yield from _folders(environ)
-    if environ.get("NO_COLOR"):
-        yield ok("NO_COLOR", "set: farm prints without colours")
 
 
 def _certificates(environ: Mapping[str, str]) -> Iterator[Check]:

@@ -41,7 +41,6 @@ def checks(situation: Situation) -> Iterator[Check]:
     if situation.out is not None:
         yield _space("disk of out/", situation.out, OUT_NEEDED_BYTES, OUT_WANTED_BYTES)
     yield file_system_check(file_system_of(situation.cache), situation.cache)
-    yield _overlay()
     yield _cgroups()
     yield clock_check(time.time())
 
@@ -151,20 +150,6 @@ def file_system_check(file_system: str, folder: Path) -> Check:
             "set FARM_CACHE_DIR to a folder on a local disk",
         )
     return ok(name, f"{file_system} at {folder}")
-
-
-def _overlay() -> Check:
-    known = Path("/proc/filesystems").read_text(encoding="ascii").split()
-    if "overlay" in known:
-        return ok("overlayfs", "the kernel has it")
-    modules = Path("/lib/modules") / platform.release()
-    if any(modules.rglob("overlay.ko*")):
-        return ok("overlayfs", "a kernel module that is loaded on demand")
-    return warning(
-        "overlayfs",
-        "the kernel does not list it",
-        "load it (modprobe overlay); without it the private engine is slower and takes more disk",
-    )
 
 
 def _cgroups() -> Check:

@@ -16,9 +16,7 @@ import pytest
 import farm.upkeep
 from farm.engine.probe import ProbeReport
 from farm.errors import ExitCode
-from farm.load.folders import mark_cache
 from farm.plan.jobs import GIB
-from farm.run.runs import new_run
 from farm.upkeep import engines, machine, network
 from farm.upkeep.checks import Situation, State
 from farm.upkeep.environment import FARM_VARIABLES, FOR_THE_RECIPE
@@ -48,7 +46,6 @@ def test_a_project_in_order_has_no_complaint(farm: Farm, project: Path) -> None:
     told = farm("doctor", "--offline", "--json").json
     assert found(told, "recipe markupsafe")["state"] == "ok"
     assert found(told, "project")["found"].startswith(str(project))
-    assert found(told, "leftovers")["found"] == "none"
 
 
 def test_whatever_is_wrong_has_a_remedy_and_only_problems_have_a_code(
@@ -116,7 +113,6 @@ def test_traps_are_named(farm: Farm, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIP_FIND_LINKS", "/opt/wheels")
     monkeypatch.setenv("TORCH_CUDA_ARCH_LIST", "8.6")
     monkeypatch.setenv("FARM_CACHE_DIRR", "x")
-    monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("http_proxy", "http://me:secret@one:3128")
     monkeypatch.setenv("HTTP_PROXY", "http://two:3128")
     ended = farm("doctor", "--offline", "--json")
@@ -124,7 +120,6 @@ def test_traps_are_named(farm: Farm, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "PIP_FIND_LINKS: ignored" in found(told, "settings of pip and uv")["found"]
     assert "TORCH_CUDA_ARCH_LIST" in found(told, "settings of the build")["found"]
     assert "FARM_CACHE_DIR'" in found(told, "FARM_CACHE_DIRR")["remedy"]
-    assert found(told, "NO_COLOR")["state"] == "ok"
     assert found(told, "http_proxy")["state"] == "warning"
     assert "secret" not in ended.out
 
@@ -275,31 +270,6 @@ def test_patches_that_are_missing_or_unused_are_told(farm: Farm, project: Path) 
     recipe.write_text(recipe.read_text() + "\npatches: [0002-absent.patch]\n")
     ended = farm("doctor", "--offline", "--json")
     assert "0002-absent.patch" in found(ended.json, "recipe markupsafe")["found"]
-
-
-def test_what_killed_runs_and_engines_left_is_told(
-    farm: Farm, project: Path, tmp_path: Path
-) -> None:
-    with new_run(project / "out") as run:
-        pass
-    cache = tmp_path / "cache"
-    mark_cache(cache)
-    (cache / "engine").mkdir()
-    (cache / "engine/state.json").write_text("{}")
-    half = cache / "bases/abc.part"
-    half.mkdir(parents=True)
-    os.utime(half, (0, 0))
-    told = farm("doctor", "--offline", "--json").json
-    text = " ".join(check["found"] for check in told["checks"] if check["name"] == "leftovers")
-    assert run.name in text
-    assert "ended without being stopped" in text
-    assert "1 half-made" in text
-
-
-def test_a_run_that_goes_on_is_no_leftover(farm: Farm, project: Path) -> None:
-    with new_run(project / "out"):
-        told = farm("doctor", "--offline", "--json").json
-    assert found(told, "leftovers")["found"] == "none"
 
 
 def test_a_cache_that_is_no_folder_is_a_problem(
