@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from farm.errors import UsageError
 
 if TYPE_CHECKING:
-    from farm.events import Event, Sink
+    from farm.events import Sink
     from farm.load.project import Project
     from farm.plan.plan import Plan
     from farm.run.options import BuildOptions
@@ -118,11 +118,6 @@ def build(  # noqa: PLR0913 - what a caller may want to choose
         made,
         place,
         options or BuildOptions(),
-        sink or _silence,
+        sink or (lambda _: None),
         cancel or threading.Event(),
     )
-
-
-def _silence(event: Event, /) -> None:
-    """Take an event and say nothing."""
-    del event

@@ -14,14 +14,14 @@ GLYPHS = {
 }
 """What stands before a unit that is over, and its colour."""
 
-_ASCII = {"✓": "+", "✗": "x", "–": "-", "━": "=", "─": "-", "…": "~", "·": "-"}
+_ASCII = str.maketrans("✓✗–━─…·", "+x-=-~-")
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 _STEP = 1000
 
 
 def in_ascii(text: str) -> str:
     """Return the text with the signs that this package draws replaced."""
-    return "".join(_ASCII.get(character, character) for character in text)
+    return text.translate(_ASCII)
 
 
 def duration(seconds: float) -> str:

@@ -40,19 +40,6 @@ _WIDTH = 98
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
-    """Where a new patch belongs: the unit and source that it is made on, and earlier patches."""
-
-    series: Series
-    name: str
-
-    @property
-    def is_main(self) -> bool:
-        """Whether it changes the package's own source."""
-        return self.series.source.name == self.series.key.package
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
     """A patch file: its path, the files that it changes, and the line for the recipe.
 
@@ -68,17 +55,12 @@ class Written:
     to_fill: tuple[str, ...]
 
 
-def target_of(units: Iterable[Unit], name: str, to: str | None) -> Target:
-    """The one source and series of patches that units mean.
+def earlier(units: Iterable[Unit], to: str | None) -> Series:
+    """The one source that units mean, with the patches that a new one comes after.
 
     Raises:
-        UsageError: a name that is none, no such source, or variants that differ.
+        UsageError: no such source, or variants that differ.
     """
-    if not _NAME.fullmatch(name):
-        raise UsageError(
-            f"{name[:80]!r} is no name for a patch",
-            hint="a few words of lower case letters, digits and '-'; the number comes by itself",
-        )
     found: dict[object, Series] = {}
     for unit in units:
         source = _source(unit, to)
@@ -93,7 +75,7 @@ def target_of(units: Iterable[Unit], name: str, to: str | None) -> Target:
         raise UsageError(
             "several sources or lists of patches are meant", hint=f"name one variant: {labels}"
         )
-    return Target(series=next(iter(found.values())), name=name)
+    return next(iter(found.values()))
 
 
 def _source(unit: Unit, to: str | None) -> Source:
@@ -106,14 +88,26 @@ def _source(unit: Unit, to: str | None) -> Source:
 
 
 class Change:
-    """A change of one source that is open, or can be opened."""
+    """A change of one source that is open, or can be opened.
 
-    def __init__(self, project: Project, out: Path, target: Target) -> None:
+    ``series`` is the source with the earlier patches, ``name`` what the new one is called.
+
+    Raises:
+        UsageError: the name is none for a patch.
+    """
+
+    def __init__(self, project: Project, out: Path, series: Series, name: str) -> None:
+        if not _NAME.fullmatch(name):
+            raise UsageError(
+                f"{name[:80]!r} is no name for a patch",
+                hint="words of lower case letters, digits and '-'; the number comes by itself",
+            )
         self._project = project
-        self.target = target
-        key = target.series.key
-        self.folder = out / STATE / "patching" / f"{key.package}-{key.version}" / target.name
-        self.tree = self.folder / target.series.source.name
+        self._series = series
+        self._name = name
+        key = series.key
+        self.folder = out / STATE / "patching" / f"{key.package}-{key.version}" / name
+        self.tree = self.folder / series.source.name
         self._original = self.folder / "original"
         self._opened = self.folder / "opened.json"
 
@@ -136,8 +130,8 @@ class Change:
         try:
             self.discard()  # what an opening left that was broken off
             self.folder.mkdir(parents=True)
-            unpack(archive, self._original, self.target.series.source)
-            for tried in apply(self.target.series, self._original):
+            unpack(archive, self._original, self._series.source)
+            for tried in apply(self._series, self._original):
                 if tried.fit is not Fit.APPLIES:
                     raise PatchError(
                         f"the earlier patch {tried.name} does not fit: {tried.detail}",
@@ -180,36 +174,37 @@ class Change:
         except OSError as error:
             raise storage_error(error, self.folder) from error
         self.discard()
-        to = "" if self.target.is_main else self.target.series.source.name
+        package, source = self._series.key.package, self._series.source.name
+        is_own = source == package
         return Written(
-            package=self.target.series.key.package,
+            package=package,
             path=path,
             files=found.files,
-            line=f"- {{file: {path.name}, to: {to}}}" if to else f"- {path.name}",
+            line=f"- {path.name}" if is_own else f"- {{file: {path.name}, to: {source}}}",
             left_out=found.left_out,
             to_fill=tuple(name for name in REQUIRED if not fields.get(name, "").strip()),
         )
 
     @property
     def _patches(self) -> Path:
-        key = self.target.series.key
+        key = self._series.key
         return self._project.root / "patches" / key.package / key.version
 
     def _known(self) -> list[re.Match[str]]:
-        key = self.target.series.key
+        key = self._series.key
         folders = self._project.find_all("patches", key.package, key.version)
         names = sorted({path.name for folder in folders for path in folder.glob("*.patch")})
         return [match for match in map(_NUMBERED.fullmatch, names) if match]
 
     def _require_new(self) -> None:
-        same = next((m[0] for m in self._known() if m[2] == self.target.name), None)
+        same = next((m[0] for m in self._known() if m[2] == self._name), None)
         if same:
             raise UsageError(f"there is a patch {same} already", hint="choose another name")
 
     def _require_same(self) -> None:
         if not self.is_open:
             raise UsageError(
-                f"no change {self.target.name!r} is open", hint="open it: leave out --finish"
+                f"no change {self._name!r} is open", hint="open it: leave out --finish"
             )
         if json.loads(self._opened.read_text(encoding="utf-8")) != self._basis():
             raise UsageError(
@@ -218,7 +213,7 @@ class Change:
             )
 
     def _basis(self) -> dict[str, object]:
-        series = self.target.series
+        series = self._series
         return {
             "source": series.source.digest,
             "patches": [{"file": p.path.name, "sha256": p.sha256} for p in series.patches],
@@ -226,7 +221,7 @@ class Change:
 
     def _file_name(self) -> str:
         last = max((int(match[1]) for match in self._known()), default=0)
-        return f"{last + 1:04}-{self.target.name}.patch"
+        return f"{last + 1:04}-{self._name}.patch"
 
     def _prove(self, made: Path) -> None:
         """Apply the patch as a build would: what comes out must be what the user made."""

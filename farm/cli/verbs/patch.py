@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import threading
 from typing import TYPE_CHECKING, Annotated
@@ -14,8 +15,8 @@ from farm.errors import PatchError, UsageError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from farm.patching.new import Change, Target, Written
-    from farm.patching.series import Tried
+    from farm.patching.new import Change, Written
+    from farm.patching.series import Series, Tried
     from farm.run.options import Workplace
     from farm.store.blobs import Store
 
@@ -113,7 +114,7 @@ def new(
     as_json: common.AsJson = False,
 ) -> None:
     """Open a source to change it; then write the change as a patch (--finish)."""
-    from farm.patching.new import Change, target_of
+    from farm.patching.new import Change, earlier
 
     place = common.workplace_of(context, None)
     if sum((finish, discard, run is not None)) > 1:
@@ -121,7 +122,8 @@ def new(
     wanted = common.asked([selector], None, None, None)
     plan = common.plan_of(place.project, wanted, preflight=False)
     units = [unit for unit in plan.units if unit.label in plan.requested]
-    change = Change(place.project, place.out, target_of(units, name, to))
+    series = earlier(units, to)
+    change = Change(place.project, place.out, series, name)
     if discard:
         change.discard()
         return
@@ -129,9 +131,10 @@ def new(
         if change.is_open:
             raise UsageError(f"it is open already, in {change.tree}", hint="--finish or --discard")
         with common.using_cache(place.cache) as store:
-            change.open(_staged(change.target, store, source_mirror, offline=offline))
+            change.open(_staged(series, store, source_mirror, offline=offline))
     if not finish and run is None:
-        _tell_open(change, selector, to, as_json=as_json)
+        words = [selector, name, *(["--to", to] if to else [])]
+        _tell_open(change, shlex.join(["farm", "patch", "new", *words]), as_json=as_json)
         return
     if run is not None:
         _run(run, change.tree)
@@ -139,14 +142,14 @@ def new(
     _tell_written(change.finish(fields), place, as_json=as_json)
 
 
-def _staged(target: Target, store: Store, source_mirror: Path | None, *, offline: bool) -> Path:
+def _staged(series: Series, store: Store, source_mirror: Path | None, *, offline: bool) -> Path:
     """The archive of the source, brought here if it is not."""
     from farm.console.choose import make_view
     from farm.source.inputs import input_of_source
     from farm.source.places import Places
     from farm.source.stage import stage
 
-    wanted = input_of_source(target.series.source, target.series.key)
+    wanted = input_of_source(series.source, series.key)
     places = Places(offline=offline, mirror=common.mirror_at(source_mirror))
     with make_view("auto") as view:
         found = stage([wanted], store, view, places=places, cancel=threading.Event())
@@ -167,11 +170,7 @@ def _run(command: str, folder: Path) -> None:
         )
 
 
-def _tell_open(change: Change, selector: str, to: str | None, *, as_json: bool) -> None:
-    import shlex
-
-    words = ["farm", "patch", "new", selector, change.target.name]
-    command = shlex.join([*words, *(["--to", to] if to else [])])
+def _tell_open(change: Change, command: str, *, as_json: bool) -> None:
     if as_json:
         common.print_json({"folder": str(change.tree), "finish": f"{command} --finish"})
         return

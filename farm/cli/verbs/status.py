@@ -47,26 +47,17 @@ def status(
     )
     print_table(
         ("run", "took", "exit", "units"),
-        [
-            (
-                run.name,
-                _took(run, summary),
-                str(summary.exit_code) if summary else "",
-                ", ".join(f"{unit} {how}" for unit, how in summary.units.items())
-                if summary
-                else "",
-            )
-            for run, summary in runs
-        ],
+        [_run_row(run, summary) for run, summary in runs],
     )
 
 
-def _took(run: Run, summary: RunSummary | None) -> str:
+def _run_row(run: Run, summary: RunSummary | None) -> tuple[str, ...]:
     from farm.run.runs import is_running
 
-    if summary:
-        return f"{summary.seconds:.1f} s"
-    return "running" if is_running(run) else "was killed"
+    if summary is None:
+        return run.name, "running" if is_running(run) else "was killed", "", ""
+    units = ", ".join(f"{unit} {how}" for unit, how in summary.units.items())
+    return run.name, f"{summary.seconds:.1f} s", str(summary.exit_code), units
 
 
 def _records(out: Path) -> list[Record]:
