@@ -40,16 +40,17 @@ def logs(
     name = "compile.log" if compile_ else "build.log"
     found = _logs(chosen, unit, name, wait=follow)
     if paths:
-        for path in found:
+        for path in found.values():
             typer.echo(str(path))
         return
     if len(found) > 1:
-        labels = ", ".join(_label(path, chosen) for path in found)
-        raise UsageError(f"run {chosen.name} has several units", hint=f"name one of: {labels}")
+        hint = f"name one of: {', '.join(found)}"
+        raise UsageError(f"run {chosen.name} has several units", hint=hint)
+    (path,) = found.values()
     if follow:
-        _follow(found[0], chosen)
+        _follow(path, chosen)
         return
-    with found[0].open(encoding="utf-8", errors="replace") as lines:
+    with path.open(encoding="utf-8", errors="replace") as lines:
         for line in lines:
             typer.echo(line, nl=False)
 
@@ -69,14 +70,14 @@ def _run(out: Path, name: str) -> Run:
     return matches[0]
 
 
-def _logs(run: Run, unit: str | None, name: str, *, wait: bool) -> list[Path]:
-    """Logs of a run, of the units that ``unit`` names; ``wait`` for one while the run lives."""
+def _logs(run: Run, unit: str | None, name: str, *, wait: bool) -> dict[str, Path]:
+    """A run's log of each unit that ``unit`` names; ``wait`` for one while the run lives."""
     from farm.run.runs import is_running
 
     is_whole = unit is not None and "@" in unit and ":" in unit
     while wait and is_running(run) and not _named(run, unit, name, exactly=is_whole):
         time.sleep(_POLL_S)
-    found = _named(run, unit, name, exactly=True) or _named(run, unit, name, exactly=False)
+    found = _named(run, unit, name, exactly=False)
     if not found:
         raise UsageError(
             f"run {run.name} has no {name}{f' of {unit[:60]!r}' if unit else ''}",
@@ -85,18 +86,16 @@ def _logs(run: Run, unit: str | None, name: str, *, wait: bool) -> list[Path]:
     return found
 
 
-def _named(run: Run, unit: str | None, name: str, *, exactly: bool) -> list[Path]:
-    """Logs of the unit with that very label, or of those whose label holds it."""
-    logs = {path: _label(path, run) for path in sorted(run.folder.glob(f"*/*/{name}"))}
-    if exactly:
-        return [path for path, label in logs.items() if label == unit]
-    return [path for path, label in logs.items() if (unit or "") in label]
-
-
-def _label(path: Path, run: Run) -> str:
-    package_version, variant = path.relative_to(run.folder).parts[:2]
-    package, _, version = package_version.rpartition("-")
-    return f"{package}@{version}:{variant}"
+def _named(run: Run, unit: str | None, name: str, *, exactly: bool) -> dict[str, Path]:
+    """The log of the unit with that very label, else those of all whose label holds it."""
+    logs = {}
+    for path in sorted(run.folder.glob(f"*/*/{name}")):
+        package_version, variant = path.relative_to(run.folder).parts[:2]
+        package, _, version = package_version.rpartition("-")
+        logs[f"{package}@{version}:{variant}"] = path
+    if exactly or unit in logs:
+        return {label: path for label, path in logs.items() if label == unit}
+    return {label: path for label, path in logs.items() if (unit or "") in label}
 
 
 def _follow(path: Path, run: Run) -> None:
