@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
-from farm.engine.probe import ProbeReport
+from farm.engine.probe import ProbeReport, probe_user_engine
 from farm.errors import ExitCode, FarmError
 from farm.upkeep import engines, environment, machine, network, project
 from farm.upkeep.checks import problem, refused
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
     from farm.upkeep.checks import Check, Situation
 
+_REACH_S = 3.0
+"""For the user's Docker to answer at all."""
 _WAIT_S = 60.0
 """For the trial build on the user's Docker; it takes less than a second where all is well."""
 
@@ -25,7 +28,7 @@ def diagnose(situation: Situation) -> tuple[Check, ...]:
 
     Nothing is changed, and nothing is started but clients.
     """
-    user = later(engines.user_engine)
+    user = later(partial(probe_user_engine, timeout_s=_REACH_S))
     net = later(lambda: tuple(_all("network", network.checks(situation))))
     first = (
         *_all("machine", machine.checks(situation)),

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from farm.debian import archive, toolbox
 from farm.engine import private
-from farm.engine.probe import probe_user_engine
 from farm.errors import EngineError, ExitCode
 from farm.upkeep.checks import State, ok, problem, refused, size_text, warning
 
@@ -18,17 +17,11 @@ if TYPE_CHECKING:
     from farm.engine.probe import ProbeReport
     from farm.upkeep.checks import Check, Situation
 
-_PROBE_S = 3.0
 _PASSED_OVER = "farm uses its private engine instead"
 
 
-def user_engine() -> ProbeReport:
-    """Look for the user's Docker; it may take some seconds."""
-    return probe_user_engine(timeout_s=_PROBE_S)
-
-
 def checks(situation: Situation, user: ProbeReport) -> Iterator[Check]:
-    """Look at the engines; ``user`` is what `user_engine` found."""
+    """Look at the engines; ``user`` is what is known of the user's Docker."""
     prepared = toolbox.existing(situation.cache) is not None
     name = "root rights and programs"
     try:
@@ -74,7 +67,7 @@ def _keys(*, prepared: bool) -> Check:
 def _private(cache: Path, *, prepared: bool) -> Check:
     name, status = "private engine", private.status(cache)
     size = size_text(status.data_bytes)
-    if status.running and status.facts:
+    if status.facts:
         hours = (time.time() - (status.started_s or time.time())) / 3600
         found = (
             f"runs since {hours:.1f} h: version {status.facts.version}, "

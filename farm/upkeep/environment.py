@@ -75,25 +75,24 @@ def checks(environ: Mapping[str, str]) -> Iterator[Check]:
 
 
 def _certificates(environ: Mapping[str, str]) -> Iterator[Check]:
-    named = {name: environ[name] for name in (*CA_VARIABLES, *_OF_PROGRAMS) if environ.get(name)}
-    absent = {name: path for name, path in named.items() if not Path(path).exists()}
-    for name, path in absent.items():
-        found, remedy = f"{path} does not exist", f"correct or unset {name}"
+    names = (*CA_VARIABLES, *_OF_PROGRAMS)
+    named = {name: Path(environ[name]) for name in names if environ.get(name)}
+    there = {name: path for name, path in named.items() if path.exists()}
+    for name in sorted(named.keys() - there.keys()):
+        found, remedy = f"{named[name]} does not exist", f"correct or unset {name}"
         if name in CA_VARIABLES:
             yield problem(name, found, remedy, ExitCode.FETCH)
         else:
             yield warning(name, found, remedy)
-    files = {Path(path).resolve() for name, path in named.items() if name not in absent}
-    if len(files) > 1:
-        said = ", ".join(f"{name}={path}" for name, path in named.items() if name not in absent)
+    if len({path.resolve() for path in there.values()}) > 1:
+        said = ", ".join(f"{name}={path}" for name, path in there.items())
         yield warning(
             "CA bundles",
             f"they differ: {said}",
             "name one file in all of them: a host may be trusted by one tool and not by another",
         )
-    elif files:
-        names = ", ".join(name for name in named if name not in absent)
-        yield ok("CA bundles", f"{files.pop()}, by {names}")
+    elif there:
+        yield ok("CA bundles", f"{next(iter(there.values()))}, by {', '.join(there)}")
 
 
 def _proxies(environ: Mapping[str, str]) -> Iterator[Check]:
@@ -137,19 +136,15 @@ def _own(environ: Mapping[str, str]) -> Iterator[Check]:
 
 
 def _without_effect(environ: Mapping[str, str]) -> Iterator[Check]:
-    ignored = [name for name in IGNORED if environ.get(name)]
+    ignored = ", ".join(name for name in IGNORED if environ.get(name))
     if ignored:
-        yield ok(
-            "settings of pip and uv",
-            f"{', '.join(ignored)}: ignored on purpose, so that others resolve the same",
-        )
-    useless = [name for name in FOR_THE_RECIPE if environ.get(name)]
+        found = f"{ignored}: ignored on purpose, so that others resolve the same"
+        yield ok("settings of pip and uv", found)
+    useless = ", ".join(name for name in FOR_THE_RECIPE if environ.get(name))
     if useless:
-        yield warning(
-            "settings of the build",
-            f"{', '.join(useless)}: set here, but the container does not see it",
-            "write it into the recipe (env, cmake_args, archs)",
-        )
+        found = f"{useless}: set here, but the container does not see it"
+        remedy = "write it into the recipe (env, cmake_args, archs)"
+        yield warning("settings of the build", found, remedy)
 
 
 def _folders(environ: Mapping[str, str]) -> Iterator[Check]:
