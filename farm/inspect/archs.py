@@ -9,13 +9,12 @@ processors).
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
 from farm.inspect.amd_processors import GENERIC
 
-_NVIDIA: Final = re.compile(r"(?:sm|compute|lto)_([0-9]{1,3})([0-9])([af]?)")
+_NVIDIA: Final = re.compile(r"(sm|compute|lto)_([0-9]{2,4})([af]?)")
 FAMILIES: Final = {100: (100, 103), 103: (103,), 110: (110,), 120: (120, 121), 121: (121,)}
 """Processors that run code with the suffix ``f``."""
 
@@ -29,19 +28,6 @@ class Cover(IntEnum):
     EXACT = 3
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Capability:
-    """A compute capability: 9, 0, ``a``."""
-
-    major: int
-    minor: int
-    suffix: str
-
-    @property
-    def number(self) -> int:
-        return self.major * 10 + self.minor
-
-
 def covers(arch: str, wanted: str) -> Cover:
     """How well machine code or PTX for ``arch`` serves the processor ``wanted``.
 
@@ -51,9 +37,12 @@ def covers(arch: str, wanted: str) -> Cover:
     """
     if arch == wanted:
         return Cover.EXACT
-    code, asked = _capability(arch), _capability(wanted)
+    code, asked = _NVIDIA.fullmatch(arch), _NVIDIA.fullmatch(wanted)
     if code and asked:
-        return _by_ptx(code, asked) if arch.startswith("compute_") else _by_machine(code, asked)
+        is_ptx = code[1] == "compute"
+        if not _runs(int(code[2]), code[3], int(asked[2]), is_ptx=is_ptx):
+            return Cover.NOT
+        return Cover.PTX if is_ptx else Cover.COMPATIBLE
     processor, _, features = wanted.partition(":")
     if arch == processor and features:
         return Cover.COMPATIBLE  # built for either setting of the features
@@ -62,26 +51,10 @@ def covers(arch: str, wanted: str) -> Cover:
     return Cover.NOT
 
 
-def _capability(arch: str) -> _Capability | None:
-    match = _NVIDIA.fullmatch(arch)
-    return match and _Capability(major=int(match[1]), minor=int(match[2]), suffix=match[3])
-
-
-def _by_machine(code: _Capability, asked: _Capability) -> Cover:
-    if code.suffix == "a":
-        fits = code.number == asked.number
-    elif code.suffix == "f":
-        fits = asked.number in FAMILIES.get(code.number, (code.number,))
-    else:
-        fits = code.major == asked.major and code.minor <= asked.minor
-    return Cover.COMPATIBLE if fits else Cover.NOT
-
-
-def _by_ptx(code: _Capability, asked: _Capability) -> Cover:
-    if code.suffix == "a":
-        fits = code.number == asked.number
-    elif code.suffix == "f":
-        fits = asked.number in FAMILIES.get(code.number, (code.number,))
-    else:
-        fits = code.number <= asked.number
-    return Cover.PTX if fits else Cover.NOT
+def _runs(code: int, suffix: str, asked: int, *, is_ptx: bool) -> bool:
+    """Whether code for a compute capability, 90 for 9.0, runs on another."""
+    if suffix == "a":
+        return code == asked
+    if suffix == "f":
+        return asked in FAMILIES.get(code, (code,))
+    return code <= asked and (is_ptx or code // 10 == asked // 10)
