@@ -23,7 +23,7 @@ from farm.errors import CheckError
 from farm.inspect.facts import WheelProblem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
 CHUNK_BYTES: Final = 1 << 20
@@ -75,10 +75,6 @@ class _BoundedFile(io.BufferedReader):
         return super().read(size)
 
 
-def _no_copy(_: bytes) -> None:
-    """Nobody wants to look at the member."""
-
-
 @contextmanager
 def opened(path: Path) -> Iterator[zipfile.ZipFile]:
     """Open a zip file for reading.
@@ -107,12 +103,11 @@ def files_of(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
     return [info for info in archive.infolist() if not info.filename.endswith("/")]
 
 
-def bomb(infos: Iterable[zipfile.ZipInfo], *, size_bytes: int) -> WheelProblem | None:
+def bomb(infos: Sequence[zipfile.ZipInfo], *, size_bytes: int) -> WheelProblem | None:
     """Why the data should not be read at all, if so; ``size_bytes`` is the whole file's.
 
     Packed sizes are no measure, since members may share the same packed data.
     """
-    infos = list(infos)
     unpacked = sum(info.file_size for info in infos)
     if len(infos) > MAX_MEMBERS:
         what = f"it has {len(infos):,} members"
@@ -125,9 +120,8 @@ def bomb(infos: Iterable[zipfile.ZipInfo], *, size_bytes: int) -> WheelProblem |
     return WheelProblem(code="bomb", message=f"{what}, so its content was not read")
 
 
-def check_members(infos: Iterable[zipfile.ZipInfo]) -> list[WheelProblem]:
+def check_members(infos: Sequence[zipfile.ZipInfo]) -> list[WheelProblem]:
     """What is odd about members before their data is looked at."""
-    infos = list(infos)
     counts = Counter(info.filename for info in infos)
     rules: tuple[tuple[str, str, Callable[[zipfile.ZipInfo], bool]], ...] = (
         ("duplicate", "there more than once", lambda info: counts[info.filename] > 1),
@@ -148,7 +142,7 @@ def read_member(
     info: zipfile.ZipInfo,
     algorithm: str,
     *,
-    copy_for: Callable[[bytes], Writer | None] = _no_copy,
+    copy_for: Callable[[bytes], Writer | None],
 ) -> Member:
     """Read a member once: its digest, its true size, and whether it is ELF.
 
@@ -179,14 +173,14 @@ def read_member(
     )
 
 
-def read_small(archive: zipfile.ZipFile, info: zipfile.ZipInfo, limit_bytes: int) -> bytes | None:
-    """The data of a member, or None where it is damaged or beyond the limit."""
-    if _is_unreadable(info) or info.file_size > limit_bytes:
-        return None
+def read_small(archive: zipfile.ZipFile, path: str, limit_bytes: int) -> bytes | None:
+    """The data of a member, or None where it is not there, damaged or beyond the limit."""
     try:
-        with archive.open(info) as data:
-            return data.read(limit_bytes)
-    except _DAMAGE:
+        info = archive.getinfo(path)
+        if _is_unreadable(info) or info.file_size > limit_bytes:
+            return None
+        return archive.read(info)
+    except (KeyError, *_DAMAGE):
         return None
 
 

@@ -89,20 +89,20 @@ class WheelFacts:
     """
 
     path: Path
-    sha256: str
-    size_bytes: int
     name: str
     version: str
     build: str
     tags: tuple[str, ...]
-    metadata_name: str
-    metadata_version: str
-    requires: tuple[str, ...]
-    wheel_tags: tuple[str, ...]
-    file_count: int
-    unpacked_bytes: int
-    shared_objects: tuple[str, ...]
-    problems: tuple[WheelProblem, ...]
+    sha256: str = ""
+    size_bytes: int = 0
+    metadata_name: str = ""
+    metadata_version: str = ""
+    requires: tuple[str, ...] = ()
+    wheel_tags: tuple[str, ...] = ()
+    file_count: int = 0
+    unpacked_bytes: int = 0
+    shared_objects: tuple[str, ...] = ()
+    problems: tuple[WheelProblem, ...] = ()
     modules: tuple[Module, ...] = ()
     licences: tuple[str, ...] = ()
     licences_said: tuple[str, ...] = ()

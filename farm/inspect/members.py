@@ -7,7 +7,9 @@ import mmap
 import re
 import tempfile
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import IO, TYPE_CHECKING, Final
 
 from farm.errors import StorageError
@@ -17,7 +19,7 @@ from farm.inspect.module import ELF_MAGIC, read_module
 
 if TYPE_CHECKING:
     import zipfile
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from farm.inspect.facts import Module
 
@@ -50,29 +52,27 @@ class _Copy:
         """Begin, if the first bytes are a module's."""
         if not head.startswith((ELF_MAGIC, *HEADS)):
             return None
-        try:
-            self.file = io.BytesIO() if self.size_bytes <= SMALL_BYTES else _temporary()
-        except OSError as error:
-            raise self._no_room(error) from error
+        with self._room():
+            is_small = self.size_bytes <= SMALL_BYTES
+            # Whoever looks at the module closes it.
+            self.file = io.BytesIO() if is_small else tempfile.TemporaryFile(prefix="farm-")  # noqa: SIM115
         return self
 
     def write(self, chunk: bytes) -> None:
         """Add to it."""
-        try:
-            if self.file:
+        if self.file:
+            with self._room():
                 self.file.write(chunk)
+
+    @contextmanager
+    def _room(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
-            raise self._no_room(error) from error
-
-    def _no_room(self, error: OSError) -> StorageError:
-        return StorageError(
-            f"cannot unpack {self.name} into a temporary file: {error.strerror}",
-            hint="make room there, or set TMPDIR to a folder with more",
-        )
-
-
-def _temporary() -> IO[bytes]:
-    return tempfile.TemporaryFile(prefix="farm-")
+            raise StorageError(
+                f"cannot unpack {self.name} into a temporary file: {error.strerror}",
+                hint="make room there, or set TMPDIR to a folder with more",
+            ) from error
 
 
 def read_members(
@@ -103,11 +103,8 @@ def read_members(
             looked_at.append(pool.submit(_look, info.filename, copy.file, code_limit_bytes))
             if len(looked_at) >= _AT_ONCE:
                 looked_at[-_AT_ONCE].result()
-    return members, tuple(sorted((each.result() for each in looked_at), key=_path))
-
-
-def _path(module: Module) -> str:
-    return module.path
+    modules = sorted((each.result() for each in looked_at), key=attrgetter("path"))
+    return members, tuple(modules)
 
 
 def _look(path: str, file: IO[bytes], code_limit_bytes: int) -> Module:

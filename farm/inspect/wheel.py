@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from farm.errors import CheckError
@@ -25,38 +25,11 @@ if TYPE_CHECKING:
 
     from packaging.tags import Tag
 
-    from farm.inspect.facts import Module
-
 __all__ = ["WheelFacts", "read_wheel"]
 
 MAX_TEXT_BYTES: Final = 16 << 20
 """Largest METADATA, WHEEL or RECORD that is read."""
 _SUFFIX: Final = ".dist-info"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Name:
-    """The file name's parts."""
-
-    name: str
-    version: str
-    build: str
-    tags: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Content:
-    """What stands inside."""
-
-    metadata_name: str = ""
-    metadata_version: str = ""
-    requires: tuple[str, ...] = ()
-    wheel_tags: tuple[str, ...] = ()
-    shared_objects: tuple[str, ...] = ()
-    problems: tuple[WheelProblem, ...] = ()
-    modules: tuple[Module, ...] = ()
-    licences: tuple[str, ...] = ()
-    licences_said: tuple[str, ...] = ()
 
 
 def read_wheel(path: Path, *, code_limit_bytes: int = ALL_CODE_BYTES) -> WheelFacts:
@@ -68,54 +41,38 @@ def read_wheel(path: Path, *, code_limit_bytes: int = ALL_CODE_BYTES) -> WheelFa
         CheckError: The file name is no wheel's, or the file is no whole zip file.
         StorageError: There is no room to unpack its largest modules.
     """
-    parsed = _parse_name(path.name)
+    facts = _named(path)
     with archive.opened(path) as source, ThreadPoolExecutor(max_workers=1) as pool:
         digest = pool.submit(_sha256, path)
         infos = archive.files_of(source)
-        problems = archive.check_members(source.infolist())
-        size_bytes = path.stat().st_size
-        bomb = archive.bomb(infos, size_bytes=size_bytes)
-        content = (
-            _Content(problems=(bomb,))
-            if bomb
-            else _read_content(source, infos, parsed, code_limit_bytes)
-        )
-        return WheelFacts(
-            path=path,
-            sha256=digest.result(),
-            size_bytes=size_bytes,
-            name=parsed.name,
-            version=parsed.version,
-            build=parsed.build,
-            tags=parsed.tags,
-            metadata_name=content.metadata_name,
-            metadata_version=content.metadata_version,
-            requires=content.requires,
-            wheel_tags=content.wheel_tags,
+        facts = replace(
+            facts,
+            size_bytes=path.stat().st_size,
             file_count=len(infos),
             unpacked_bytes=sum(info.file_size for info in infos),
-            shared_objects=content.shared_objects,
-            problems=(*problems, *content.problems),
-            modules=content.modules,
-            licences=content.licences,
-            licences_said=content.licences_said,
+            problems=tuple(archive.check_members(source.infolist())),
         )
+        bomb = archive.bomb(infos, size_bytes=facts.size_bytes)
+        if bomb:
+            facts = replace(facts, problems=(*facts.problems, bomb))
+        else:
+            facts = _with_content(facts, source, infos, code_limit_bytes)
+        return replace(facts, sha256=digest.result())
 
 
-def _parse_name(filename: str) -> _Name:
-    from packaging.utils import (
-        InvalidWheelFilename,
-        parse_wheel_filename,
-    )
+def _named(path: Path) -> WheelFacts:
+    """What the file name says; all else is still to be read."""
+    from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
     try:
-        name, version, build, tags = parse_wheel_filename(filename)
+        name, version, build, tags = parse_wheel_filename(path.name)
     except InvalidWheelFilename as error:
         raise CheckError(
-            f"{filename!r} is no wheel's file name: {error}",
+            f"{path.name!r} is no wheel's file name: {error}",
             hint="name-version(-build)-python-abi-platform.whl",
         ) from error
-    return _Name(
+    return WheelFacts(
+        path=path,
         name=name,
         version=str(version),
         build="".join(str(part) for part in build),
@@ -132,12 +89,14 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _read_content(
-    source: zipfile.ZipFile, infos: list[zipfile.ZipInfo], name: _Name, code_limit_bytes: int
-) -> _Content:
-    """All that needs the members' data."""
-    folder, problems = _dist_info([info.filename for info in infos], name)
-    texts = {part: _text(source, infos, f"{folder}/{part}") for part in _PARTS}
+def _with_content(
+    facts: WheelFacts, source: zipfile.ZipFile, infos: list[zipfile.ZipInfo], code_limit_bytes: int
+) -> WheelFacts:
+    """With all that needs the members' data."""
+    from packaging.metadata import parse_email
+
+    folder, problems = _dist_info([info.filename for info in infos], facts)
+    texts = {p: archive.read_small(source, f"{folder}/{p}", MAX_TEXT_BYTES) for p in _PARTS}
     for part, data in texts.items():
         if folder and data is None:
             message = (
@@ -149,48 +108,44 @@ def _read_content(
     problems += [*record_problems, *_damaged(members)]
     if texts["RECORD"] is not None:
         problems += recorded.compare(rows, members, folder=folder)
-    metadata_name, version, requires = _metadata(texts["METADATA"] or b"")
-    return _Content(
-        metadata_name=metadata_name,
-        metadata_version=version,
-        requires=requires,
+    said, _ = parse_email(texts["METADATA"] or b"")
+    return replace(
+        facts,
+        metadata_name=said.get("name", ""),
+        metadata_version=said.get("version", ""),
+        requires=tuple(said.get("requires_dist", ())),
         wheel_tags=_wheel_tags(texts["WHEEL"] or b""),
         shared_objects=tuple(sorted({member.path for member in members if member.is_elf})),
-        problems=tuple(problems),
+        problems=(*facts.problems, *problems),
         modules=modules,
         licences=tuple(sorted(m.path for m in members if is_licence(m.path, folder))),
-        licences_said=_licences_said(texts["METADATA"] or b""),
+        licences_said=tuple(said.get("license_files", ())),
     )
 
 
 _PARTS: Final = ("METADATA", "WHEEL", "RECORD")
 
 
-def _dist_info(names: list[str], name: _Name) -> tuple[str, list[WheelProblem]]:
+def _dist_info(names: list[str], facts: WheelFacts) -> tuple[str, list[WheelProblem]]:
     """The ``.dist-info`` folder; empty where there is none."""
     from packaging.utils import canonicalize_name
 
     tops = {path.split("/", 1)[0] for path in names if "/" in path}
     folders = sorted(top for top in tops if top.endswith(_SUFFIX))
+    asked = f"{facts.name}-{facts.version}"
     fitting = [
         folder
         for folder in folders
-        if canonicalize_name(folder.removesuffix(_SUFFIX))
-        == canonicalize_name(f"{name.name}-{name.version}")
+        if canonicalize_name(folder.removesuffix(_SUFFIX)) == canonicalize_name(asked)
     ]
     if fitting == folders and len(folders) == 1:
         return folders[0], []
     problem = WheelProblem(
         code="dist-info",
-        message=f"not the one {name.name}-{name.version}{_SUFFIX} that the file name asks for",
+        message=f"not the one {asked}{_SUFFIX} that the file name asks for",
         members=tuple(folders),
     )
     return next(iter(fitting or folders), ""), [problem]
-
-
-def _text(source: zipfile.ZipFile, infos: list[zipfile.ZipInfo], path: str) -> bytes | None:
-    info = next((info for info in infos if info.filename == path), None)
-    return None if info is None else archive.read_small(source, info, MAX_TEXT_BYTES)
 
 
 def _damaged(members: list[archive.Member]) -> list[WheelProblem]:
@@ -199,22 +154,6 @@ def _damaged(members: list[archive.Member]) -> list[WheelProblem]:
         for member in members
         if member.fault
     ]
-
-
-def _metadata(data: bytes) -> tuple[str, str, tuple[str, ...]]:
-    """Name, version and requirements as METADATA has them."""
-    from packaging.metadata import parse_email
-
-    raw, _ = parse_email(data)
-    return raw.get("name", ""), raw.get("version", ""), tuple(raw.get("requires_dist", ()))
-
-
-def _licences_said(data: bytes) -> tuple[str, ...]:
-    """The licence files that METADATA names (PEP 639)."""
-    from packaging.metadata import parse_email
-
-    raw, _ = parse_email(data)
-    return tuple(raw.get("license_files", ()))
 
 
 def _wheel_tags(data: bytes) -> tuple[str, ...]:
