@@ -154,7 +154,9 @@ def _content(data: bytes, section: tuple[int, ...]) -> bytes:
     return cut(data, section[4], section[5], len(data))
 
 
-def bare_object(buffer: Buffer, start: int, end: int, budget: Budget) -> tuple[CodeObject, int]:
+def read_bare(
+    buffer: Buffer, start: int, end: int, budget: Budget
+) -> tuple[tuple[CodeObject, ...], int]:
     """A code object that lies there by itself, and where it ends.
 
     Raises:
@@ -176,7 +178,7 @@ def bare_object(buffer: Buffer, start: int, end: int, budget: Budget) -> tuple[C
         kernels=kernels_of(data),
         size_bytes=size,
     )
-    return made, start + size
+    return (made,), start + size
 
 
 def _sections(data: bytes, header: DeviceElf) -> Iterator[tuple[int, ...]]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from farm.inspect import fatbin, offload_bundle
 from farm.inspect.binary import Budget, DamagedError
-from farm.inspect.code_objects import CodeObject, Kind, bare_object
+from farm.inspect.code_objects import CodeObject, Kind, read_bare
 from farm.inspect.facts import DeviceCode
 
 if TYPE_CHECKING:
@@ -49,21 +49,14 @@ class Scan:
     problems: tuple[str, ...]
 
 
-def _bare(buffer: Buffer, start: int, end: int, budget: Budget) -> tuple[
-    tuple[CodeObject, ...], int
-]:  # fmt: skip
-    found, last = bare_object(buffer, start, end, budget)
-    return (found,), last
-
-
 _READERS: Final[dict[bytes, Reader]] = {
     fatbin.MAGIC: fatbin.read_fatbin,
     offload_bundle.MAGIC: offload_bundle.read_bundle,
     offload_bundle.COMPRESSED_MAGIC: offload_bundle.read_compressed,
     # ELF files whose OSABI is a device's: 0x33 and 0x41 NVIDIA's, 0x40 AMD's for HSA.
-    b"\x7fELF\x02\x01\x01\x33": _bare,
-    b"\x7fELF\x02\x01\x01\x41": _bare,
-    b"\x7fELF\x02\x01\x01\x40": _bare,
+    b"\x7fELF\x02\x01\x01\x33": read_bare,
+    b"\x7fELF\x02\x01\x01\x41": read_bare,
+    b"\x7fELF\x02\x01\x01\x40": read_bare,
 }
 HEADS: Final = tuple(_READERS)
 """What a file that is device code and nothing else begins with."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Final
 
 from farm.inspect.archs import Cover, covers
 from farm.inspect.findings import Finding
-from farm.inspect.patterns import matches
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -15,7 +15,11 @@ if TYPE_CHECKING:
     from farm.model.unit import Expected
 
 DEVICE_ACCELERATORS: Final = frozenset({"cuda", "rocm"})
-_LEAST: Final = {"exact": Cover.EXACT, "compatible": Cover.COMPATIBLE, "ptx": Cover.PTX}
+_LEAST: Final = {
+    "exact": (Cover.EXACT, "machine code of exactly that architecture"),
+    "compatible": (Cover.COMPATIBLE, "machine code that runs there"),
+    "ptx": (Cover.PTX, "machine code or PTX"),
+}
 
 
 def check_device_code(
@@ -29,6 +33,12 @@ def check_device_code(
         yield from _module(module, _demand(module.path, expected), archs)
     if expected.extensions is None:
         yield from _somewhere(facts.modules, archs)
+
+
+def matches(path: str, pattern: str) -> bool:
+    """Whether a member is the one that is meant; ``*`` stands for any part of one name."""
+    names, patterns = path.split("/"), pattern.split("/")
+    return len(names) == len(patterns) and all(map(fnmatchcase, names, patterns))
 
 
 def _none_at_all(modules: Iterable[Module], accelerator: str) -> Iterator[Finding]:
@@ -59,7 +69,7 @@ def _module(module: Module, demand: str, archs: tuple[str, ...]) -> Iterator[Fin
                 message=f"{module.path} holds device code for {found}; the recipe expects none",
             )
         return
-    least = _LEAST.get(demand)
+    least, words = _LEAST.get(demand, (None, ""))
     asked = ", ".join(archs)
     if least is not None:
         missing = [arch for arch in archs if _best(module.device_code, arch) < least]
@@ -67,7 +77,7 @@ def _module(module: Module, demand: str, archs: tuple[str, ...]) -> Iterator[Fin
             yield Finding(
                 code="device-code-missing",
                 message=f"{module.path} holds no kernels for {', '.join(missing)} "
-                f"({_WORDS[demand]}); it holds {found}, asked for {asked}",
+                f"({words}); it holds {found}, asked for {asked}",
             )
     foreign = sorted({each.arch for each in module.device_code if _is_foreign(each, archs, least)})
     if foreign:
@@ -76,13 +86,6 @@ def _module(module: Module, demand: str, archs: tuple[str, ...]) -> Iterator[Fin
             message=f"{module.path} holds device code for {', '.join(foreign)}, which nobody "
             f"asked for; it holds {found}, asked for {asked}",
         )
-
-
-_WORDS: Final = {
-    "exact": "machine code of exactly that architecture",
-    "compatible": "machine code that runs there",
-    "ptx": "machine code or PTX",
-}
 
 
 def _somewhere(modules: tuple[Module, ...], archs: tuple[str, ...]) -> Iterator[Finding]:

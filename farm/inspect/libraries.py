@@ -39,8 +39,6 @@ BY_ACCELERATOR: Final = {
         *("librocsparse.so.*", "librocfft.so.*", "librocrand.so.*", "libMIOpen.so.*"),
         *("libroctx64.so.*", "librocm_smi64.so.*", "libamd_comgr.so.*"),
     ),
-    "cpu": (),
-    "none": (),
 }
 BY_REQUIREMENT: Final = {
     "torch": {

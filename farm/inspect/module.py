@@ -38,24 +38,22 @@ _DEBUG: Final = (".debug_", ".zdebug_", ".gnu_debug")
 
 def read_module(path: str, buffer: Buffer, *, code_limit_bytes: int) -> Module:
     """What a file is and holds; what cannot be read is in ``problems``."""
-    size = len(buffer)
-    if buffer[: len(ELF_MAGIC)] != ELF_MAGIC:
-        found = scan(buffer, [Region(name=".nv_fatbin", start=0, end=size)])
-        return Module(
-            path=path, size_bytes=size, machine="", device_code=found.code, problems=found.problems
-        )
-    try:
-        elf = read_elf(buffer)
-    except DamagedError as error:
-        found = scan(buffer, [Region(name="", start=0, end=size)])
-        return Module(
-            path=path,
-            size_bytes=size,
-            machine="",
-            device_code=found.code,
-            problems=(str(error), *found.problems),
-        )
-    return _module(path, buffer, elf, code_limit_bytes)
+    section, damage = ".nv_fatbin", []
+    if buffer[: len(ELF_MAGIC)] == ELF_MAGIC:
+        try:
+            elf = read_elf(buffer)
+        except DamagedError as error:
+            section, damage = "", [str(error)]
+        else:
+            return _module(path, buffer, elf, code_limit_bytes)
+    found = scan(buffer, [Region(name=section, start=0, end=len(buffer))])
+    return Module(
+        path=path,
+        size_bytes=len(buffer),
+        machine="",
+        device_code=found.code,
+        problems=(*damage, *found.problems),
+    )
 
 
 def _module(path: str, buffer: Buffer, elf: Elf, code_limit_bytes: int) -> Module:

@@ -10,11 +10,10 @@ from packaging.tags import Tag, compatible_tags, cpython_tags, parse_tag
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
-from farm.inspect.device_policy import check_device_code
+from farm.inspect.device_policy import check_device_code, matches
 from farm.inspect.findings import Finding, Severity, listed
 from farm.inspect.libraries import check_libraries
 from farm.inspect.module_policy import check_built, check_modules
-from farm.inspect.patterns import matches
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from farm.inspect.device_policy import matches
 from farm.inspect.facts import WheelFacts, WheelProblem
 from farm.inspect.findings import Severity
-from farm.inspect.patterns import matches
 from farm.inspect.policy import Asked, check
 from farm.model.unit import Expected
 
