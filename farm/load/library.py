@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from farm.errors import Place, Problem, RecipeError, UsageError
 from farm.load.baselocks import parse_base_lock
@@ -126,11 +126,11 @@ def _catalogue(project: Project) -> Catalogue:
     """All toolchains and bases; one that is not valid is told to whoever names it."""
     reader = _Reader(project)
     for name in project.names("recipes", "bases"):
-        base = reader.read(Base, "recipes", "bases", name)
+        base = reader.read(Base, name)
         if base is not None and not base[1].problems:
             reader.library.bases[name] = base[0]
     for name in project.names("recipes", "toolchains"):
-        toolchain = reader.read(Toolchain, "recipes", "toolchains", name)
+        toolchain = reader.read(Toolchain, name)
         if toolchain is None or toolchain[1].problems:
             continue
         if toolchain[0].base in reader.library.bases:
@@ -152,6 +152,14 @@ def _layers(recipe: Recipe) -> Iterator[tuple[tuple[str, ...], str | None, Layer
             yield ("versions", name, "variants", variant_name), name, layer
 
 
+_FILES: Final[dict[type[BaseModel], tuple[str, tuple[str, ...]]]] = {
+    Recipe: ("package", ("recipes",)),
+    Toolchain: ("toolchain", ("recipes", "toolchains")),
+    Base: ("base", ("recipes", "bases")),
+}
+"""The key that holds the name of a file, and the folder in which it lies."""
+
+
 class _Reader:
     """Reads files into a library and remembers what is wrong with them."""
 
@@ -159,7 +167,7 @@ class _Reader:
         self.project = project
         self.library = Library()
         self.problems: list[Problem] = []
-        self._seen: set[tuple[str, ...]] = set()
+        self._seen: set[tuple[type[BaseModel], str]] = set()
         self._waiting: list[str] = []
 
     def recipe(self, name: str) -> None:
@@ -169,10 +177,10 @@ class _Reader:
             self._recipe(self._waiting.pop())
 
     def _recipe(self, name: str) -> None:
-        read = self.read(Recipe, "recipes", name)
+        read = self.read(Recipe, name)
         if read is None:
             return
-        recipe, judged = self._called(read[0], "package", name, read[1].document), read[1]
+        recipe, judged = read
         # Places are found in the text; the plain values have become the recipe.
         document = replace(judged.document, value=None)
         loaded = LoadedRecipe(recipe=recipe, document=document, lost=judged.lost)
@@ -187,29 +195,37 @@ class _Reader:
             self._crates(recipe, version, layer)
         self._locks(name)
 
-    def read(self, model: type[M], *parts: str) -> tuple[M, Judged[M]] | None:
+    def read(self, model: type[M], name: str) -> tuple[M, Judged[M]] | None:
         """A file's model; None if it was read before, is not there, or too little is right."""
-        if parts in self._seen:
-            return None
-        self._seen.add(parts)
-        *folders, name = parts
+        key, folders = _FILES[model]
         path = self.project.find(*folders, f"{name}.yaml")
-        if path is None:
+        if path is None or (model, name) in self._seen:
             return None
+        self._seen.add((model, name))
+        with self._readable(path):
+            judged = judge(model, read_document(path.read_bytes(), self.project.display(path)))
+            self.problems.extend(judged.problems)
+            if judged.model:
+                return self._called(judged.model, key, name, judged.document), judged
+        return None
+
+    @contextmanager
+    def _readable(self, path: Folder) -> Iterator[None]:
+        """Note what is wrong with a file."""
         try:
-            document = read_document(path.read_bytes(), self.project.display(path))
+            yield
         except RecipeError as error:
             self.problems.extend(error.problems)
-            return None
-        except OSError as error:
-            self._add(Place(file=self.project.display(path)), "", f"cannot be read: {error}")
-            return None
-        judged = judge(model, document)
-        self.problems.extend(judged.problems)
-        return (judged.model, judged) if judged.model else None
+        except (OSError, UnicodeDecodeError) as error:
+            why = getattr(error, "strerror", None) or error
+            self._add(Place(file=self.project.display(path)), "", f"cannot be read: {why}")
 
     def _add(self, place: Place, where: str, what: str, hint: str = "") -> None:
         self.problems.append(Problem(place=place, where=where, what=what, hint=hint))
+
+    def _tell(self, loaded: LoadedRecipe, path: Path, what: str, hint: str = "") -> None:
+        """Note what is wrong with a setting of a recipe."""
+        self._add(loaded.place(*path), dotted(path), what, hint)
 
     def _called(self, model: M, key: str, name: str, document: Document) -> M:
         """The model, by the name of its file; that it says another is told."""
@@ -221,29 +237,29 @@ class _Reader:
         return model.model_copy(update={key: name})
 
     def _toolchain(self, loaded: LoadedRecipe, variant: str, name: str) -> None:
-        if self.project.find("recipes", "toolchains", f"{name}.yaml") is None:
-            known = self.project.names("recipes", "toolchains")
-            where = ("variants", variant, "toolchain")
-            hint = advise(name, known, "known:")
-            self._add(loaded.place(*where), ".".join(where), f"unknown toolchain {name!r}", hint)
+        where = ("variants", variant, "toolchain")
+        if not self._is_there("toolchain", name, loaded.place(*where), dotted(where)):
             return
-        read = self.read(Toolchain, "recipes", "toolchains", name)
+        read = self.read(Toolchain, name)
         if read is None:
             return
-        document = read[1].document
-        toolchain = self._called(read[0], "toolchain", name, document)
+        toolchain, judged = read
         self.library.toolchains[name] = toolchain
-        self.library.lacking.update([name] if () in read[1].lost else ())
-        base = self.read(Base, "recipes", "bases", toolchain.base)
+        self.library.lacking.update([name] if () in judged.lost else ())
+        if not self._is_there("base", toolchain.base, judged.document.place(("base",)), "base"):
+            return
+        base = self.read(Base, toolchain.base)
         if base is not None:
-            found = self._called(base[0], "base", toolchain.base, base[1].document)
-            self.library.bases[toolchain.base] = found
+            self.library.bases[toolchain.base] = base[0]
             self._base_locks(toolchain.base)
-        elif self.project.find("recipes", "bases", f"{toolchain.base}.yaml") is None:
-            known = self.project.names("recipes", "bases")
-            hint = advise(toolchain.base, known, "known:")
-            what = f"unknown base {toolchain.base!r}"
-            self._add(document.place(("base",)), "base", what, hint)
+
+    def _is_there(self, kind: str, name: str, place: Place, where: str) -> bool:
+        """Whether there is a toolchain or base of that name; that there is none is told."""
+        if self.project.find("recipes", f"{kind}s", f"{name}.yaml"):
+            return True
+        known = self.project.names("recipes", f"{kind}s")
+        self._add(place, where, f"unknown {kind} {name!r}", advise(name, known, "known:"))
+        return False
 
     def _base_locks(self, name: str) -> None:
         found = self.project.find_all("recipes", "bases", f"{name}.lock")
@@ -252,40 +268,22 @@ class _Reader:
                 text = path.read_text(encoding="utf-8")
                 self.library.base_sets.update(parse_base_lock(text, self.project.display(path)))
 
-    @contextmanager
-    def _readable(self, path: Folder) -> Iterator[None]:
-        """Note what is wrong with a file of locks."""
-        try:
-            yield
-        except RecipeError as error:
-            self.problems.extend(error.problems)
-        except (OSError, UnicodeDecodeError) as error:
-            self._add(Place(file=self.project.display(path)), "", f"unreadable: {error}")
-
     def _patches(
         self, loaded: LoadedRecipe, path: tuple[str, ...], version: str | None, layer: Layer
     ) -> None:
         package = loaded.recipe.package
         versions = [version] if version else list(loaded.recipe.versions)
         for index, patch in enumerate(layer.patches):
-            where: tuple[str | int, ...] = (*path, "patches", index)
+            where: Path = (*path, "patches", index)
             for each in versions:
                 found = self.project.find("patches", package, each, patch.file)
                 if found is None:
                     what = f"there is no patches/{package}/{each}/{patch.file}"
-                    near = self._nearest_patch(package, each, patch.file)
-                    self._add(loaded.place(*where), dotted(where), what, near)
+                    self._tell(loaded, where, what, self._nearest_patch(package, each, patch.file))
                     continue
-                try:
+                with self._readable(found):
                     read = read_patch(found, self.project.display(found))
-                except RecipeError as error:
-                    self.problems.extend(error.problems)
-                    continue
-                except OSError as error:
-                    what = f"cannot be read: {error.strerror}"
-                    self._add(Place(file=self.project.display(found)), "", what)
-                    continue
-                self.library.patches[package, each, patch.file] = read
+                    self.library.patches[package, each, patch.file] = read
 
     def _nearest_patch(self, package: str, version: str, name: str) -> str:
         folder = self.project.find("patches", package, version)
@@ -303,28 +301,27 @@ class _Reader:
                 continue
             folder = self.project.find("recipes", "sources", tree)
             if folder is None or not folder.is_dir():
-                what = f"there is no folder recipes/sources/{tree}"
-                self._add(loaded.place(*where), dotted(where), what)
+                self._tell(loaded, where, f"there is no folder recipes/sources/{tree}")
                 continue
             if any(p.is_symlink() for p in (folder, *folder.parents[: tree.count("/")])):
                 # A link could bring any folder of this machine into a container.
-                self._add(loaded.place(*where), dotted(where), f"recipes/sources/{tree} is a link")
+                self._tell(loaded, where, f"recipes/sources/{tree} is a link")
                 continue
             try:
                 self.library.trees[tree] = (tree_digest(folder), folder)
             except RecipeError as error:
                 for problem in error.problems:
-                    self._add(loaded.place(*where), dotted(where), problem.what)
+                    self._tell(loaded, where, problem.what)
             except OSError as error:
-                self._add(loaded.place(*where), dotted(where), f"cannot be read: {error}")
+                self._tell(loaded, where, f"cannot be read: {error}")
 
     def _needs(self, loaded: LoadedRecipe, path: tuple[str, ...], layer: Layer) -> None:
         for index, need in enumerate(layer.needs):
-            where: tuple[str | int, ...] = (*path, "needs", index)
+            where: Path = (*path, "needs", index)
             if self.project.find("recipes", f"{need.package}.yaml") is None:
                 known = self.project.names("recipes")
                 what = f"needs the unknown recipe {need.package!r}"
-                self._add(loaded.place(*where), dotted(where), what, perhaps(need.package, known))
+                self._tell(loaded, where, what, perhaps(need.package, known))
                 continue
             self._waiting.append(need.package)
 

@@ -261,7 +261,7 @@ def test_a_lock_of_other_bytes_than_text_is_told(tmp_path: Path) -> None:
     path.write_bytes(b"\xff\xfe")
     with pytest.raises(RecipeError) as caught:
         gather(project, ["demo"])
-    assert "unreadable" in caught.value.details[0]
+    assert "cannot be read" in caught.value.details[0]
 
 
 def test_the_users_own_recipe_wins_over_a_shipped_one(tmp_path: Path) -> None:
