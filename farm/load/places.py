@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import cached_property
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 from farm.errors import Place, Problem
 
@@ -16,6 +16,13 @@ Path: TypeAlias = "tuple[str | int, ...]"
 MAX_PROBLEMS: Final = 200
 """How many problems of one file are told; more helps nobody."""
 _BARE: Final = re.compile(r"[\w.+-]{1,80}")
+
+
+class _Mark(Protocol):
+    """Where PyYAML or libyaml has something: both count from 0."""
+
+    line: int
+    column: int
 
 
 class Lines:
@@ -36,6 +43,10 @@ class Lines:
             line, column = len(self._lengths) - 1, self._lengths[-1]
         column = min(column, self._lengths[line])
         return Place(file=self.file, line=line + 1, column=column + 1)
+
+    def marked(self, mark: _Mark | None) -> Place:
+        """Turn a mark of the parser into a place; of what stands nowhere, the file alone."""
+        return self.place(mark.line, mark.column) if mark else Place(file=self.file)
 
     def character(self, line: int, column: int) -> str:
         """The character at a line and column that count from 0; empty behind a line's end."""

@@ -11,10 +11,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from farm.errors import ExitCode, Problem, RecipeError
-from farm.load import plain
+from farm.load import values
 from farm.load import yaml as loader
 from farm.load.places import MAX_PROBLEMS, dotted
-from farm.load.plain import MAX_VALUES
+from farm.load.values import MAX_VALUES
 from farm.load.yaml import MAX_BYTES, Document, parse
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ variants:
 """
 
 TAG_HINT = "leave it out; quotes make text, and bare words the rest"
+STAR_HINT = "a value that begins with '*' wants quotes"
 
 
 def problems_of(text: bytes | str) -> tuple[Problem, ...]:
@@ -52,9 +53,7 @@ def either_parser(request: pytest.FixtureRequest) -> Iterator[None]:
     """Every claim holds with libyaml and without it."""
     with pytest.MonkeyPatch.context() as patch:
         if request.param == "pure":
-            pure = type("Pure", (loader._Hooks, pyyaml.SafeLoader), {})
-            patch.setattr(loader, "_Loader", pure)
-            patch.setattr(plain, "_Parser", pyyaml.SafeLoader)
+            patch.setattr(loader, "_Parser", pyyaml.SafeLoader)
         yield
 
 
@@ -145,13 +144,44 @@ def test_aliases_that_swell_are_refused() -> None:
 
 
 def test_an_alias_that_holds_itself_is_refused() -> None:
-    assert "nested more than 50 levels deep" in only("a: &x [*x]\n")
-    assert "nested more than 50 levels deep" in only("a: &x {b: *x}\n")
+    told = "'*x' is an alias of what it stands in"
+    assert only("a: &x [*x]\n") == f"f.yaml:1:8: a[0]: {told}"
+    assert only("a: &x {b: *x}\n") == f"f.yaml:1:11: a.b: {told}"
+
+
+def test_an_alias_nests_as_deep_as_what_it_stands_for() -> None:
+    deep = f"&x {'[' * 25}{']' * 25}"
+    assert parse(f"[{deep}, {'[' * 24}*x{']' * 24}]", "f")
+    assert "nested more than 50 levels" in only(f"[{deep}, {'[' * 25}*x{']' * 25}]")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("a: *b", "f.yaml:1:4: a: '*b' is an alias of nothing before it; " + STAR_HINT),
+        ("a: &x 1\nb: &x 2\n", "f.yaml:2:4: b: an anchor of the name 'x' was defined before"),
+        ("- &x [1]\n- {*x : 1}\n",
+         'f.yaml:2:4: [1]: a key must be text, and *x is not; put it in quotes: "*x"'),
+        ("! a: 1", "f.yaml:1:1: the tag '!' is not accepted; " + TAG_HINT),
+    ],
+)  # fmt: skip
+def test_anchors_and_tags_that_do_not_fit_are_told(text: str, told: str) -> None:
+    assert only(text) == told
+
+
+def test_the_last_that_is_taken_is_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    deepest = "[" * 50 + "]" * 50
+    assert parse(deepest, "f")
+    assert "nested more than 50 levels deep" in only(f"[{deepest}]")
+    monkeypatch.setattr(values, "MAX_VALUES", 5)
+    assert parse("{a: 1, b: 2}", "f").value == {"a": 1, "b": 2}
+    for text in ("{a: 1, b: [2]}", "[1, 2, 3, 4, 5]", "{a: 1, b: 2, c: 3}", "[&x [1], *x, 2]"):
+        assert "holds more than 5 values" in only(text)
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, "- " * 100_000, "{a: " * 60, "? " * 60])
 def test_bottomless_nesting_is_refused(text: str) -> None:
-    assert "nested more than 50 levels deep" in only(text)
+    assert "nested more than 50 levels deep" in str(problems_of(text)[-1])
 
 
 def test_too_many_values_are_refused() -> None:
@@ -254,6 +284,9 @@ NOISE = st.text() | st.text(alphabet="ab0 \n\t\r:-?[]{},&*!|>'\"%@#<~\\\ufeff\x8
 
 
 @given(NOISE)
+@example("&a [*a]")
+@example("a: &b [&b 1]")
+@example("? [&a 1]\n: *a")
 @example(";\t:")  # of which libyaml and PyYAML think differently
 def test_any_text_is_a_document_or_a_recipe_error(text: str) -> None:
     document = parsed(text)
