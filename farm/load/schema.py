@@ -39,46 +39,49 @@ def schema() -> Schema:
     """One schema (draft 2020-12) for all three kinds of files."""
     from pydantic.json_schema import models_json_schema
 
-    from farm.model.recipe import Extension, Patch, Recipe
+    from farm.model.recipe import Recipe
     from farm.model.strict import Reasoned
     from farm.model.toolchain import Base, Toolchain
 
-    models = (Recipe, Toolchain, Base)
-    _, raw = models_json_schema([(model, "validation") for model in models])
-    definitions = raw["$defs"]
+    models: tuple[type[Strict], ...] = (Recipe, Toolchain, Base)
+    reasoned = Reasoned.__subclasses__()
+    refs, raw = models_json_schema([(model, "validation") for model in (*models, *reasoned)])
+    # Pydantic spells the whole type out for ``Reasoned[CMakeArg]``.
+    names = {refs[each, "validation"]["$ref"]: _REF + each.__name__ for each in reasoned}
+    definitions = {
+        names.get(_REF + name, name).removeprefix(_REF): definition
+        for name, definition in raw["$defs"].items()
+    }
     _document(definitions)
-    for model, key in ((Patch, "file"), (Extension, "name")):
-        definitions[model.__name__] = _or_bare(definitions[model.__name__], key)
-    names = {name: _readable(name, definition) for name, definition in definitions.items()}
-    for name, definition in definitions.items():
-        if name != names[name]:  # pydantic gives a parametrized class no docstring
-            definition["description"] = inspect.getdoc(Reasoned)
-    defined = {names[name]: _tidied(definition) for name, definition in definitions.items()}
-    for part in _parts({"$defs": defined}):
+    for part in _parts({"$defs": definitions}):
         if "$ref" in part:
-            part["$ref"] = _REF + names[part["$ref"].removeprefix(_REF)]
+            part["$ref"] = names.get(part["$ref"], part["$ref"])
     return {
         "$schema": DIALECT,
         "title": "farm",
         "description": "A recipe, a toolchain or a base of farm.",
         "anyOf": [{"$ref": _REF + model.__name__} for model in models],
-        "$defs": defined,
+        "$defs": {name: _tidied(definition) for name, definition in definitions.items()},
     }
 
 
 def _document(definitions: dict[str, Schema]) -> None:
     """Describe each field by the docstring below it."""
     from farm.load.docstrings import field_docstrings
-    from farm.model.strict import Reasoned, Strict
+    from farm.model.strict import Reasoned, Short, Strict
 
     models = {model.__name__: model for model in _below(Strict)}
     for name, definition in definitions.items():
-        model = Reasoned if name.startswith("Reasoned_") else models.get(name)
-        docstrings = field_docstrings(model) if model else {}
-        bare, *whole = definition.get("anyOf", [definition])
-        if whole:
-            bare["description"] = docstrings["value"]
-        for field, part in (*whole, bare)[0].get("properties", {}).items():
+        model = models.get(name)
+        if model is None:
+            continue
+        if issubclass(model, Reasoned):  # pydantic gives a parametrized class no docstring
+            model, definition["description"] = Reasoned, inspect.getdoc(Reasoned)
+        docstrings = field_docstrings(model)
+        *bare, whole = definition.get("anyOf", [definition])
+        if bare and issubclass(model, Short):
+            bare[0]["description"] = docstrings[model.short_key]
+        for field, part in whole.get("properties", {}).items():
             part["description"] = docstrings[field]
 
 
@@ -87,36 +90,6 @@ def _below(model: type[Strict]) -> Iterator[type[Strict]]:
     for each in model.__subclasses__():
         yield each
         yield from _below(each)
-
-
-def _or_bare(definition: Schema, key: str) -> Schema:
-    """A mapping that may also be written as the bare value of one of its keys."""
-    return {"anyOf": [definition["properties"][key], definition]}
-
-
-def _readable(name: str, definition: Schema) -> str:
-    """A definition's name; pydantic spells the whole type out for ``Reasoned[CMakeArg]``."""
-    if not name.startswith("Reasoned_"):
-        return name
-    pattern = definition["anyOf"][0].get("pattern")
-    return "Reasoned" + (_aliases()[pattern] if pattern else "Text")
-
-
-def _aliases() -> dict[str, str]:
-    """The names in ``farm.model.strict`` of the patterned texts, by their pattern."""
-    from pydantic import TypeAdapter
-
-    from farm.model import strict
-
-    annotated = {
-        name: alias
-        for name, alias in vars(strict).items()
-        if hasattr(alias, "__metadata__") and not name.startswith("_")
-    }
-    patterns = {
-        name: TypeAdapter(alias).json_schema().get("pattern") for name, alias in annotated.items()
-    }
-    return {pattern: name for name, pattern in patterns.items() if pattern}
 
 
 def _parts(schema: Schema) -> Iterator[Schema]:

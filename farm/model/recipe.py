@@ -34,6 +34,7 @@ from farm.model.strict import (
     Reasoned,
     RelativePath,
     Script,
+    Short,
     Size,
     SourceName,
     Strict,
@@ -53,18 +54,15 @@ class Jobs(Strict):
     """What was measured, on what."""
 
 
-class Patch(Strict):
+class Patch(Short):
     """A patch of ``patches/<package>/<version>/``, applied with no fuzz."""
+
+    short_key = "file"
 
     file: FileName
     """Its file name."""
     to: SourceName | None = None
     """The staged source that it changes; the package's own source if left out."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _bare_name(cls, data: object) -> object:
-        return {"file": data} if isinstance(data, str) else data
 
 
 class Edit(Strict):
@@ -111,8 +109,10 @@ class Need(Strict):
     """Why it is not simply taken from the package index."""
 
 
-class CargoLock(Strict):
+class CargoLock(Short):
     """A Cargo.lock of a source, by which its crates are staged and built from, offline."""
+
+    short_key = "lock"
 
     lock: RelativePath
     """The file, relative to the source's top folder (``rust/Cargo.lock``)."""
@@ -120,11 +120,6 @@ class CargoLock(Strict):
     """The staged source that holds it; the package's own source if left out."""
     reason: str = ""
     """What its crates are for."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _bare_path(cls, data: object) -> object:
-        return {"lock": data} if isinstance(data, str) else data
 
 
 class DeviceDemand(StrEnum):
@@ -142,8 +137,10 @@ class DeviceDemand(StrEnum):
     ANY = "any"
 
 
-class Extension(Strict):
+class Extension(Short):
     """An extension module or shared object that the wheel must hold."""
+
+    short_key = "name"
 
     name: PathPattern
     """Its path in the wheel; ``*`` stands for any part of a name: ``vllm/_C.*.so``."""
@@ -154,11 +151,6 @@ class Extension(Strict):
     """
     reason: str = ""
     """Why it differs."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _bare_name(cls, data: object) -> object:
-        return {"name": data} if isinstance(data, str) else data
 
 
 class Expectation(Strict):

@@ -26,12 +26,31 @@ class Strict(BaseModel):
     """
 
 
-class Reasoned(Strict, Generic[T]):
+class Short(Strict):
+    """A mapping that may also be written as the bare value of its ``short_key``."""
+
+    short_key: ClassVar[str]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _whole(cls, data: Any) -> Any:  # noqa: ANN401 - whatever YAML holds
+        return data if isinstance(data, dict | Strict) else {cls.short_key: data}
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: Any, handler: Any) -> JsonSchemaValue:  # noqa: ANN401 - pydantic's protocol
+        schema: JsonSchemaValue = handler(core_schema)
+        target = handler.resolve_ref_schema(schema)
+        return {"anyOf": [target["properties"][cls.short_key], dict(target)]}
+
+
+class Reasoned(Short, Generic[T]):
     """A setting with the reason for it.
 
     Written as the bare value where it needs no explaining, or as a mapping
     ``{value: …, reason: …, verified: …}``; ``farm show`` prints the reason.
     """
+
+    short_key = "value"
 
     value: T
     """The setting itself."""
@@ -40,16 +59,11 @@ class Reasoned(Strict, Generic[T]):
     verified: str = ""
     """When and against what this was last checked (``2026-05-16, setup.py of 0.22.0``)."""
 
-    @model_validator(mode="before")
     @classmethod
-    def _bare_value(cls, data: Any) -> Any:  # noqa: ANN401 - whatever YAML holds
-        return data if isinstance(data, dict) else {"value": data}
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, core_schema: Any, handler: Any) -> JsonSchemaValue:  # noqa: ANN401 - pydantic's protocol
-        schema: JsonSchemaValue = handler(core_schema)
-        target = handler.resolve_ref_schema(schema)
-        return {"anyOf": [target["properties"]["value"], dict(target)]}
+    def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:
+        """``ReasonedCMakeArg``, by what the value's type is called here."""
+        named = (name for name, each in globals().items() if each is params[0])
+        return f"Reasoned{next(named, 'Text')}"
 
 
 def _pattern(pattern: str, what: str) -> Any:  # noqa: ANN401 - an Annotated type
