@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from pydantic import ValidationError
 
-from farm.errors import Problem, RecipeError
+from farm.errors import Problem
 from farm.load import wording
 from farm.load.faults import fault_of, follow, merged, without_slips
 from farm.load.mend import guessed, mend
@@ -42,18 +42,6 @@ class Judged(Generic[M]):
     document: Document
     problems: tuple[Problem, ...] = ()
     lost: frozenset[Path] = frozenset()
-
-
-def validate(model: type[M], document: Document) -> M:
-    """Make a model from a document.
-
-    Raises:
-        RecipeError: with every problem, in the order in which they stand in the file.
-    """
-    judged = judge(model, document)
-    if judged.model is None or judged.problems:
-        raise RecipeError(judged.problems)
-    return judged.model
 
 
 def judge(model: type[M], document: Document) -> Judged[M]:

@@ -117,24 +117,12 @@ class Document:
         return Lines(self.file, self.text)
 
 
-def parse(text: bytes | str, file: str) -> Document:
-    """Read one YAML document in which nothing is refused.
+def read_document(text: bytes | str, file: str) -> Document:
+    """Read one YAML document, as far as can be told what it says.
 
     Args:
         text: the file's content; bytes are UTF-8.
         file: what to call the file in messages.
-
-    Raises:
-        RecipeError: as `read_document`, and what it tells in the document's ``problems``.
-    """
-    document = read_document(text, file)
-    if document.problems:
-        raise RecipeError(document.problems)
-    return document
-
-
-def read_document(text: bytes | str, file: str) -> Document:
-    """Read one YAML document, as far as can be told what it says.
 
     Raises:
         RecipeError: it is too large, empty, not UTF-8, not YAML, or holds hidden characters; all

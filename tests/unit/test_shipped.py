@@ -14,8 +14,6 @@ import pytest
 
 from farm.load.library import Library, gather
 from farm.load.project import Project, find_project
-from farm.load.validate import validate
-from farm.load.yaml import parse
 from farm.model.toolchain import Base, Toolchain
 from farm.plan.plan import Choice, make_plan
 from farm.plan.resolve import lock_problem
@@ -23,6 +21,7 @@ from farm.plan.select import parse_selector
 from farm.render.context import Wheel, context_entries
 from farm.render.dockerfile import base_reference
 from farm.render.smoke_test import SmokeTestBuild, render_smoke_test, smoke_test_entries
+from tests.support.documents import parse, validate
 from tests.support.projects import rendered
 
 if TYPE_CHECKING:

@@ -10,11 +10,10 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, Discriminator, Field, Tag, field_validator, model_validator
 
 from farm.errors import ExitCode, RecipeError
-from farm.load.validate import validate
-from farm.load.yaml import parse
 from farm.model.recipe import Recipe
 from farm.model.strict import Reasoned, Strict
 from farm.model.toolchain import Base, Toolchain
+from tests.support.documents import parse, validate
 
 BLANK = "perhaps a blank is missing behind the ':'"
 NAME = "a normalized package name (lower case letters, digits, single '-'; PEP 503)"

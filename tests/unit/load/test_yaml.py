@@ -15,7 +15,8 @@ from farm.load import values
 from farm.load import yaml as loader
 from farm.load.places import MAX_PROBLEMS, dotted
 from farm.load.values import MAX_VALUES
-from farm.load.yaml import MAX_BYTES, Document, parse
+from farm.load.yaml import MAX_BYTES, Document
+from tests.support.documents import parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -9,11 +9,11 @@ from pydantic import ValidationError
 
 from farm.errors import ExitCode, PlanError, RecipeError, UsageError
 from farm.load.library import Library, LoadedRecipe
-from farm.load.yaml import parse
 from farm.model.recipe import Recipe
 from farm.model.toolchain import Base, Toolchain
 from farm.plan.plan import Choice, Plan, make_plan
 from farm.plan.select import Selector, parse_selector
+from tests.support.documents import parse
 from tests.support.projects import SHA
 
 FLOOR = Base(base="floor", suite="trixie", python="3.13", glibc="2.41")

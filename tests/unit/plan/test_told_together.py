@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from farm.errors import ProblemsError, RecipeError, UsageError
-from farm.load.yaml import parse
+from tests.support.documents import parse
 from tests.support.projects import DEMO, TOOLCHAINS, planned, project_at
 
 if TYPE_CHECKING:
