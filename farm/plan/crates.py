@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from farm.load.crates import crates_digest
 from farm.model.crates import CrateSet
@@ -31,8 +31,8 @@ def crate_sets(
     """
     digests = {source.name: source.digest for source in sources}
     seen: set[tuple[str, str]] = set()
-    for path, item in joined(layers, "crates"):
-        wanted = cast("CargoLock", item)
+    wanted: CargoLock
+    for path, wanted in joined(layers, "crates"):
         name = holder(path, wanted.of)
         if name not in digests or (name, wanted.lock) in seen:
             continue

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from farm.plan.settings import arch_values, fill, joined, merged
 from farm.plan.toolchains import compiler_env, compiler_values
@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from farm.model.recipe import Recipe
-    from farm.model.strict import Reasoned
     from farm.model.toolchain import Toolchain
     from farm.model.unit import Source
     from farm.plan.settings import Path, PlacedLayer
@@ -52,17 +51,14 @@ class Environment:
         for name, setting in self.toolchain.env.items():
             env[name] = self._fill(("env", name), setting.value)
         for name, (path, item) in merged(self.layers, "env").items():
-            env[name] = self._fill(path, cast("Reasoned[str]", item).value)
+            env[name] = self._fill(path, item.value)
         self._set_cmake_args(env)
         self._set_target_device(env)
         return sorted(env.items())
 
     def _set_cmake_args(self, env: dict[str, str]) -> None:
         args = [self._fill(("cmake_args",), each.value) for each in self.toolchain.cmake_args]
-        args += [
-            self._fill(path, cast("Reasoned[str]", item).value)
-            for path, item in joined(self.layers, "cmake_args")
-        ]
+        args += [self._fill(at, each.value) for at, each in joined(self.layers, "cmake_args")]
         if args and "CMAKE_ARGS" in env:
             path: Path = ("env", "CMAKE_ARGS")
             self.tell(path, "is set", "use cmake_args, which levels join")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from farm.errors import Problem
 from farm.load.places import dotted
@@ -35,8 +35,8 @@ def lockstep_pins(
     holder: Callable[[Path, str | None], str],
 ) -> Iterator[LockstepPin]:
     """The staged sources that follow a file.  ``holder`` names the source that one means."""
-    for name, (path, item) in sorted(merged(layers, "sources").items()):
-        staged = cast("StagedSource", item)
+    staged: StagedSource
+    for name, (path, staged) in sorted(merged(layers, "sources").items()):
         rule = staged.lockstep
         if rule is None:
             continue

@@ -35,8 +35,8 @@ class Needs:
     def keys(self) -> tuple[UnitKey, ...]:
         """The needed units that there can be, each with the choices that its need makes."""
         found: dict[str, UnitKey] = {}
-        for path, item in joined(self.scope.layers, "needs"):
-            need = cast("Need", item)
+        need: Need
+        for path, need in joined(self.scope.layers, "needs"):
             loaded = self.library.recipes.get(need.package)
             if loaded and self._is_known(path, need, loaded.recipe):
                 key = self._key(path, need, loaded.recipe)

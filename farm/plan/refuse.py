@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from farm.load.places import dotted
 from farm.plan import settings
@@ -11,7 +11,6 @@ from farm.plan.preflight import Combination, lock_refusals, refusals
 
 if TYPE_CHECKING:
     from farm.load.library import Catalogue, LoadedRecipe
-    from farm.model.strict import Reasoned
     from farm.model.unit import Unit
     from farm.plan.preflight import Refusal
     from farm.plan.scope import Scope
@@ -33,12 +32,7 @@ def refuse(
         pythons=loaded.recipe.python,
         limits=tuple(settings.python_limits(scope.layers, loaded.recipe.package)),
     )
-    requires = [
-        cast("Reasoned[str]", item) for _, item in settings.joined(scope.layers, "requires")
-    ]
-    found = (
-        *refusals(asked, catalogue),
-        *lock_refusals(unit, {item.value: item for item in requires}),
-    )
+    requires = {item.value: item for _, item in settings.joined(scope.layers, "requires")}
+    found = (*refusals(asked, catalogue), *lock_refusals(unit, requires))
     path: settings.Path = ("variants", scope.variant, "toolchain")
     return tuple(replace(each, place=loaded.place(*path), where=dotted(path)) for each in found)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from farm.errors import Problem
 from farm.load.locks import inputs_digest
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from farm.load.library import Library, LoadedRecipe
     from farm.model.recipe import Edit, Patch
     from farm.model.source import StagedSource
-    from farm.model.strict import Reasoned
     from farm.model.unit import PatchFile, SmokeTest, Source, UnitKey
     from farm.plan.preflight import Refusal
     from farm.plan.scope import Scope
@@ -86,8 +85,8 @@ class Resolver:
         lock_inputs = shared(_lock_inputs(scope, self._main, needs, sources))
         base = self.toolchains.base(
             name,
-            tuple(_values(layers, "system_packages")),
-            tuple(_values(layers, "exclude_paths")),
+            tuple(settings.values(layers, "system_packages")),
+            tuple(settings.values(layers, "exclude_paths")),
         )
         tried = smoke_test_of(
             scope, self.library, key=key, base=base, lock_inputs=lock_inputs, lock_stem=stem
@@ -112,7 +111,7 @@ class Resolver:
             lock_stem=stem,
             unlocked=settings.last_unlocked(layers),
             env=self._env(scope, sources),
-            forbid_output=tuple(dict.fromkeys(_values(layers, "forbid_output"))),
+            forbid_output=tuple(dict.fromkeys(settings.values(layers, "forbid_output"))),
             needs=needs,
             jobs=settings.job_rule(layers),
             expected=shared(_expected(layers)),
@@ -160,10 +159,7 @@ class Resolver:
 
     def _check_parts(self, scope: Scope) -> None:
         parts = self.recipe.variants[scope.variant].toolkit_parts
-        known, name = (
-            sorted(toolkit_parts(scope.toolchain)) if parts else [],
-            scope.toolchain.toolchain,
-        )
+        name, known = scope.toolchain.toolchain, sorted(toolkit_parts(scope.toolchain))
         for index, part in enumerate(parts):
             if part not in known and name not in self.library.lacking:
                 path: settings.Path = ("variants", scope.variant, "toolkit_parts", index)
@@ -182,8 +178,8 @@ class Resolver:
 
     def _sources(self, layers: tuple[settings.PlacedLayer, ...]) -> Iterator[Source]:
         # In the order of their names: what the order of keys in a file says changes nothing.
-        for name, (path, item) in sorted(settings.merged(layers, "sources").items()):
-            staged = cast("StagedSource", item)
+        staged: StagedSource
+        for name, (path, staged) in sorted(settings.merged(layers, "sources").items()):
             if name == self.recipe.package:
                 what = "a staged source cannot have the package's own name"
                 self._problem(path, what, "the package's own source is the one of its version")
@@ -192,8 +188,8 @@ class Resolver:
     def _patches(
         self, layers: tuple[settings.PlacedLayer, ...], sources: tuple[Source, ...]
     ) -> Iterator[PatchFile]:
-        for path, item in settings.joined(layers, "patches"):
-            patch = cast("Patch", item)
+        patch: Patch
+        for path, patch in settings.joined(layers, "patches"):
             target = self._target(path, patch.to, sources)
             found = self.library.patches.get((self.recipe.package, self.version, patch.file))
             if found:
@@ -202,8 +198,8 @@ class Resolver:
     def _edits(
         self, layers: tuple[settings.PlacedLayer, ...], sources: tuple[Source, ...]
     ) -> Iterator[TextEdit]:
-        for path, item in settings.joined(layers, "edits"):
-            edit = cast("Edit", item)
+        edit: Edit
+        for path, edit in settings.joined(layers, "edits"):
             yield TextEdit(
                 source=self._target(path, edit.to, sources),
                 file=edit.file,
@@ -267,7 +263,7 @@ def _lock_inputs(
     provided |= {source.name for source in sources if source.kind == "wheel"}
     return LockInputs(
         source=main.digest,
-        requires=tuple(sorted(set(_values(scope.layers, "requires")))),
+        requires=tuple(sorted(set(settings.values(scope.layers, "requires")))),
         provided=tuple(sorted(provided)),
         python=scope.python,
         glibc=scope.base.glibc,
@@ -290,11 +286,3 @@ def _expected(layers: tuple[settings.PlacedLayer, ...]) -> Expected:
         manylinux=expected.manylinux,
         max_bytes=parse_size(expected.max_size) if expected.max_size else None,
     )
-
-
-def _values(layers: tuple[settings.PlacedLayer, ...], name: str) -> list[str]:
-    return [_value(item) for _, item in settings.joined(layers, name)]
-
-
-def _value(item: object) -> str:
-    return cast("Reasoned[str]", item).value

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, Any
 
 from farm.load.nearest import advise
 from farm.model.strict import parse_size
@@ -17,9 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from farm.model.recipe import Expectation, Layer, Recipe, Variant, Version
-    from farm.model.source import StagedSource
 
-V = TypeVar("V")
 Path = tuple[str | int, ...]
 DEFAULT_JOBS = JobRule(
     memory_per_job_bytes=2 * 2**30, reason="the default; the recipe says nothing about memory"
@@ -56,16 +54,21 @@ def layers_of(
     return tuple(chosen)
 
 
-def joined(layers: tuple[PlacedLayer, ...], name: str) -> Iterator[tuple[Path, object]]:
+def joined(layers: tuple[PlacedLayer, ...], name: str) -> Iterator[tuple[Path, Any]]:
     """Items of a list setting of all layers, each with its path."""
     for placed in layers:
         for index, item in enumerate(getattr(placed.layer, name)):
             yield (*placed.path, name, index), item
 
 
-def merged(layers: tuple[PlacedLayer, ...], name: str) -> dict[str, tuple[Path, object]]:
+def values(layers: tuple[PlacedLayer, ...], name: str) -> list[str]:
+    """What a list setting of all layers says, without the reasons."""
+    return [item.value for _, item in joined(layers, name)]
+
+
+def merged(layers: tuple[PlacedLayer, ...], name: str) -> dict[str, tuple[Path, Any]]:
     """Items of a mapping setting, the most specific layer winning."""
-    found: dict[str, tuple[Path, object]] = {}
+    found: dict[str, tuple[Path, Any]] = {}
     for placed in layers:
         for key, item in getattr(placed.layer, name).items():
             found[key] = ((*placed.path, name, key), item)
@@ -100,9 +103,8 @@ def python_limits(layers: tuple[PlacedLayer, ...], package: str) -> Iterator[Lim
         if placed.layer.python_limits:
             yield Limit(what=package, limits=placed.layer.python_limits)
     for name, (_, staged) in merged(layers, "sources").items():
-        limits = cast("StagedSource", staged).python_limits
-        if limits:
-            yield Limit(what=name, limits=limits)
+        if staged.python_limits:
+            yield Limit(what=name, limits=staged.python_limits)
 
 
 def fill(text: str, values: Mapping[str, str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from farm.load.locks import smoke_test_stem
 from farm.model.unit import ImageBase, LockInputs, RootfsBase, SmokeTest
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from farm.load.library import Library
     from farm.model import recipe
-    from farm.model.strict import Reasoned
     from farm.model.toolchain import Base, Toolchain
     from farm.model.unit import UnitKey
     from farm.plan.scope import Scope
@@ -72,7 +71,7 @@ def _clean(
 def _values(said: tuple[recipe.SmokeTest, ...], name: str) -> Iterator[str]:
     for each in said:
         for item in getattr(each, name):
-            yield cast("Reasoned[str]", item).value
+            yield str(item.value)
 
 
 def _last(said: tuple[recipe.SmokeTest, ...], name: str) -> str:
