@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from farm.load import shape, wording
 from farm.load.nearest import nearest
@@ -17,6 +16,9 @@ if TYPE_CHECKING:
     from farm.load.places import Path
 
 
+Trail: TypeAlias = "tuple[tuple[str | int, bool], ...]"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
     """One of pydantic's errors, its location told apart into what stands in the file and not.
@@ -27,7 +29,7 @@ class Fault:
     """
 
     error: Mapping[str, Any]
-    trail: tuple[tuple[str | int, bool], ...]
+    trail: Trail
     path: Path
     owner: object
     leaf: object
@@ -80,24 +82,22 @@ def _keys_at(value: object, path: Path) -> Iterable[str]:
     return found if isinstance(found, dict) and held == path else ()
 
 
-def merged(faults: list[Fault], depth: int = 0) -> list[Fault]:
-    """Of each union, keep what is wrong with the branch that was most likely meant."""
+def merged(faults: Iterable[Fault]) -> list[Fault]:
+    """Of each union, keep what is wrong with the branch that was most likely meant.
 
-    def union(fault: Fault) -> tuple[tuple[str | int, bool], ...]:
-        labels = (index for index, (_, is_label) in enumerate(fault.trail) if is_label)
-        first = next((index for index in labels if index >= depth), None)
-        return () if first is None else (*fault.trail[:first], ("", True))
-
-    def label(fault: Fault) -> str:
-        return str(fault.trail[len(union(fault)) - 1][0])
-
+    Unions that are not told apart by a key stand in no other such union.
+    """
     kept: list[Fault] = []
-    for prefix, group in groupby(sorted(faults, key=lambda each: repr(union(each))), key=union):
-        if not prefix:
-            kept += group
+    unions: dict[Trail, dict[str | int, list[Fault]]] = {}
+    for fault in faults:
+        labels = [index for index, (_, is_label) in enumerate(fault.trail) if is_label]
+        if not labels:
+            kept.append(fault)
             continue
-        members = groupby(sorted(group, key=label), key=label)
-        kept += _best([merged(list(each), len(prefix)) for _, each in members], len(prefix))
+        branches = unions.setdefault(fault.trail[: labels[-1]], {})
+        branches.setdefault(fault.trail[labels[-1]][0], []).append(fault)
+    for prefix, branches in unions.items():
+        kept += _best([branches[each] for each in sorted(branches, key=str)], len(prefix) + 1)
     return kept
 
 
@@ -112,13 +112,7 @@ def _best(found: list[list[Fault]], depth: int) -> list[Fault]:
     if len(found) > 1 and rank(best)[0]:
         others = [each for faults in found for each in faults if _is_other_type(each, depth)]
         wanted = tuple(text for each in others if (text := wording.expected(each.kind)))
-        first = best[0]
-        return [
-            Fault(
-                error=first.error, trail=first.trail, path=first.path, owner=first.owner,
-                leaf=first.leaf, wanted=wanted,
-            )
-        ]  # fmt: skip
+        return [replace(best[0], wanted=wanted)]
     return best
 
 
