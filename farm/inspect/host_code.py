@@ -60,13 +60,10 @@ def _windows(regions: Sequence[tuple[int, int]], limit_bytes: int) -> Iterable[t
     """Parts of the regions of at most ``limit_bytes`` together, spread evenly."""
     total = sum(end - start for start, end in regions)
     if total <= limit_bytes:
-        step = WINDOW_BYTES
-    else:
-        step = max(WINDOW_BYTES, total * WINDOW_BYTES // max(limit_bytes, 1))
+        yield from regions
+        return
+    step = max(WINDOW_BYTES, total * WINDOW_BYTES // max(limit_bytes, 1))
     for start, end in regions:
-        if step == WINDOW_BYTES:
-            yield start, end
-            continue
         for position in range(start, end, step):
             yield position, min(position + WINDOW_BYTES, end)
 

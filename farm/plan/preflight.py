@@ -71,28 +71,24 @@ class Combination:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Violation:
-    """A rule that a combination breaks: what is asked of whom, why not, and who says so."""
+class Refusal:
+    """A rule that a combination breaks: what is asked of whom, why not, and who says so.
+
+    ``nearest`` tells the nearest combination that works; ``place`` and ``where`` are the
+    recipe's.
+    """
 
     rule: Rule
     what: str
     reason: str
     source: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
-    """A violation at its place in a recipe, with the nearest combination that works."""
-
-    violation: Violation
-    nearest: str
+    nearest: str = ""
     place: Place | None = None
     where: str = ""
 
     def __str__(self) -> str:
-        found = self.violation
-        reason = f": {found.reason}" if found.reason else ""
-        return f"{found.what}{reason} ({found.rule}; source: {found.source}); {self.nearest}"
+        reason = f": {self.reason}" if self.reason else ""
+        return f"{self.what}{reason} ({self.rule}; source: {self.source}); {self.nearest}"
 
     @property
     def problem(self) -> Problem:
@@ -100,7 +96,7 @@ class Refusal:
         return Problem(what=str(self), place=self.place, where=self.where)
 
 
-def violations(asked: Combination) -> Iterator[Violation]:
+def violations(asked: Combination) -> Iterator[Refusal]:
     """Every rule that a combination breaks."""
     yield from _host_compiler(asked)
     yield from _compiler_of_base(asked)
@@ -116,12 +112,10 @@ def refusals(asked: Combination, catalogue: Catalogue) -> tuple[Refusal, ...]:
         return ()
     near = nearest(asked, catalogue)
     advice = f"nearest that works: {near}" if near else "no toolchain here can do that"
-    return tuple(
-        Refusal(violation=_knowing(each, asked, catalogue), nearest=advice) for each in found
-    )
+    return tuple(replace(_knowing(each, asked, catalogue), nearest=advice) for each in found)
 
 
-def _knowing(found: Violation, asked: Combination, catalogue: Catalogue) -> Violation:
+def _knowing(found: Refusal, asked: Combination, catalogue: Catalogue) -> Refusal:
     """A refused architecture with the toolchains that know it."""
     if found.rule is not Rule.ARCHITECTURE:
         return found
@@ -185,7 +179,7 @@ def _compilers(toolchain: Toolchain, base: Base) -> Iterator[tuple[str, str]]:
         yield own.family, version
 
 
-def _host_compiler(asked: Combination) -> Iterator[Violation]:
+def _host_compiler(asked: Combination) -> Iterator[Refusal]:
     rule = asked.toolchain.accepts.host_compilers
     family, version = asked.compiler
     taken = getattr(rule, family) if rule else None
@@ -194,7 +188,7 @@ def _host_compiler(asked: Combination) -> Iterator[Violation]:
     oldest, newest = taken.oldest, taken.newest
     if (oldest and int(version) < int(oldest)) or (newest and int(version) > int(newest)):
         words = _range(*(f"{family}-{end}" if end else "" for end in (oldest, newest)))
-        yield Violation(
+        yield Refusal(
             rule=Rule.HOST_COMPILER,
             what=f"{asked.toolchain.toolchain} does not take {family}-{version}, only {words}",
             reason=rule.reason,
@@ -202,12 +196,12 @@ def _host_compiler(asked: Combination) -> Iterator[Violation]:
         )
 
 
-def _compiler_of_base(asked: Combination) -> Iterator[Violation]:
+def _compiler_of_base(asked: Combination) -> Iterator[Refusal]:
     family, version = asked.compiler
     has = getattr(asked.base.host_compilers, family)
     if has and version not in has:
         listed = ", ".join(f"{family}-{each}" for each in has)
-        yield Violation(
+        yield Refusal(
             rule=Rule.COMPILER_OF_BASE,
             what=f"base {asked.base.base} has no {family}-{version}",
             reason=f"it has {listed}",
@@ -215,10 +209,10 @@ def _compiler_of_base(asked: Combination) -> Iterator[Violation]:
         )
 
 
-def _c_library(asked: Combination) -> Iterator[Violation]:
+def _c_library(asked: Combination) -> Iterator[Refusal]:
     rule, has = asked.toolchain.accepts.glibc, asked.base.glibc
     if rule and _numbers(has) >= _numbers(rule.below):
-        yield Violation(
+        yield Refusal(
             rule=Rule.C_LIBRARY,
             what=(
                 f"{asked.toolchain.toolchain} does not work on glibc {has} of base "
@@ -229,11 +223,11 @@ def _c_library(asked: Combination) -> Iterator[Violation]:
         )
 
 
-def _architectures(asked: Combination) -> Iterator[Violation]:
+def _architectures(asked: Combination) -> Iterator[Refusal]:
     toolchain = asked.toolchain
     unknown = [arch for arch in asked.archs if arch not in toolchain.archs]
     if unknown:
-        yield Violation(
+        yield Refusal(
             rule=Rule.ARCHITECTURE,
             what=f"{toolchain.toolchain} cannot compile for {', '.join(unknown)}",
             reason="",
@@ -241,13 +235,13 @@ def _architectures(asked: Combination) -> Iterator[Violation]:
         )
 
 
-def _pythons(asked: Combination) -> Iterator[Violation]:
+def _pythons(asked: Combination) -> Iterator[Refusal]:
     for limit in asked.limits:
         oldest, newest = limit.limits.oldest, limit.limits.newest
         has = _numbers(asked.python)
         if (oldest and has < _numbers(oldest)) or (newest and has > _numbers(newest)):
             words = _range(oldest or "", newest or "")
-            yield Violation(
+            yield Refusal(
                 rule=Rule.PYTHON,
                 what=f"{limit.what} cannot be built for Python {asked.python}, only {words}",
                 reason=limit.limits.reason,
@@ -277,14 +271,14 @@ def lock_refusals(unit: Unit, reasons: Mapping[str, Reasoned[str]]) -> Iterator[
         if has and requirement.specifier.contains(has, prereleases=True):
             continue
         setting = reasons.get(text)
-        violation = Violation(
+        yield Refusal(
             rule=Rule.LOCK,
             what=f"{name} {has} is locked" if has else f"{name} is not locked",
             reason=f"{text} is required"
             + (f", {setting.reason}" if setting and setting.reason else ""),
             source=(setting.verified if setting else "") or "requires of the recipe",
+            nearest=f"lock it anew: farm lock {unit.label}",
         )
-        yield Refusal(violation=violation, nearest=f"lock it anew: farm lock {unit.label}")
 
 
 def _applies(requirement: Requirement, python: str) -> bool:
