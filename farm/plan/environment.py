@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from farm.model.recipe import Recipe
     from farm.model.toolchain import Toolchain
     from farm.model.unit import Source
-    from farm.plan.settings import Path, PlacedLayer
+    from farm.plan.scope import Scope
+    from farm.plan.settings import Path
 
 SOURCES_FOLDER = "/build/sources"
 
@@ -38,27 +39,29 @@ class Environment:
     """
 
     recipe: Recipe
-    variant: str
-    toolchain: Toolchain
-    layers: tuple[PlacedLayer, ...]
+    scope: Scope
     values: Mapping[str, str]
     lacking: tuple[str, ...]
     tell: Callable[[Path, str, str], None]
 
     def variables(self) -> list[tuple[str, str]]:
         """All variables in the order of their names; the most specific level wins."""
-        env = compiler_env(self.toolchain)
-        for name, setting in self.toolchain.env.items():
+        env = compiler_env(self.scope.toolchain)
+        for name, setting in self.scope.toolchain.env.items():
             env[name] = self._fill(("env", name), setting.value)
-        for name, (path, item) in merged(self.layers, "env").items():
+        for name, (path, item) in merged(self.scope.layers, "env").items():
             env[name] = self._fill(path, item.value)
         self._set_cmake_args(env)
         self._set_target_device(env)
         return sorted(env.items())
 
     def _set_cmake_args(self, env: dict[str, str]) -> None:
-        args = [self._fill(("cmake_args",), each.value) for each in self.toolchain.cmake_args]
-        args += [self._fill(at, each.value) for at, each in joined(self.layers, "cmake_args")]
+        args = [
+            self._fill(("cmake_args",), each.value) for each in self.scope.toolchain.cmake_args
+        ]
+        args += [
+            self._fill(at, each.value) for at, each in joined(self.scope.layers, "cmake_args")
+        ]
         if args and "CMAKE_ARGS" in env:
             path: Path = ("env", "CMAKE_ARGS")
             self.tell(path, "is set", "use cmake_args, which levels join")
@@ -66,7 +69,7 @@ class Environment:
             env["CMAKE_ARGS"] = " ".join(args)
 
     def _set_target_device(self, env: dict[str, str]) -> None:
-        target, value = self.recipe.target, self.recipe.variants[self.variant].target
+        target, value = self.recipe.target, self.recipe.variants[self.scope.variant].target
         if target is None or value is None:
             return
         if env.get(target.variable, value) != value:
@@ -74,7 +77,7 @@ class Environment:
                 f"{target.variable} is {env[target.variable]!r} in env and {value!r} as target: "
                 "a variant has exactly one target device"
             )
-            self.tell(("variants", self.variant, "target"), what, "")
+            self.tell(("variants", self.scope.variant, "target"), what, "")
         env[target.variable] = value
 
     def _fill(self, path: Path, text: str) -> str:

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 from farm.errors import Problem
 from farm.load.locks import inputs_digest
+from farm.load.places import dotted
+from farm.plan import settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -22,11 +24,12 @@ if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
     from farm.errors import Place
-    from farm.load.library import Catalogue
+    from farm.load.library import Catalogue, LoadedRecipe
     from farm.model.source import PythonLimits
     from farm.model.strict import Reasoned
     from farm.model.toolchain import Base, Toolchain
     from farm.model.unit import Unit
+    from farm.plan.scope import Scope
 
 
 class Rule(StrEnum):
@@ -41,18 +44,11 @@ class Rule(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limit:
-    """Pythons that something can be built for; ``what`` is its name."""
-
-    what: str
-    limits: PythonLimits
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Combination:
     """What a unit brings together.
 
-    ``pythons`` are those that the recipe lists, of which ``python`` is one.
+    ``pythons`` are those that the recipe lists, of which ``python`` is one; ``limits`` those
+    that something can be built for, by its name.
     """
 
     toolchain: Toolchain
@@ -61,7 +57,7 @@ class Combination:
     archs: tuple[str, ...]
     python: str
     pythons: tuple[str, ...] = ()
-    limits: tuple[Limit, ...] = ()
+    limits: tuple[tuple[str, PythonLimits], ...] = ()
 
     def __str__(self) -> str:
         return (
@@ -94,6 +90,28 @@ class Refusal:
     def problem(self) -> Problem:
         """As it is told among all other problems of a plan."""
         return Problem(what=str(self), place=self.place, where=self.where)
+
+
+def refuse(
+    unit: Unit, loaded: LoadedRecipe, scope: Scope, catalogue: Catalogue
+) -> tuple[Refusal, ...]:
+    """What is known not to work of a unit that is right otherwise."""
+    asked = Combination(
+        toolchain=scope.toolchain,
+        base=scope.base,
+        compiler=unit.host_compiler,
+        # One that nobody knows is a slip, which is told as such.
+        archs=tuple(a for a in unit.archs if a in scope.toolchain.archs or catalogue.knowing(a))
+        if scope.toolchain.archs
+        else (),
+        python=unit.python,
+        pythons=loaded.recipe.python,
+        limits=tuple(settings.python_limits(scope.layers, loaded.recipe.package)),
+    )
+    requires = {item.value: item for _, item in settings.joined(scope.layers, "requires")}
+    found = (*refusals(asked, catalogue), *lock_refusals(unit, requires))
+    path: settings.Path = ("variants", scope.variant, "toolchain")
+    return tuple(replace(each, place=loaded.place(*path), where=dotted(path)) for each in found)
 
 
 def violations(asked: Combination) -> Iterator[Refusal]:
@@ -236,16 +254,16 @@ def _architectures(asked: Combination) -> Iterator[Refusal]:
 
 
 def _pythons(asked: Combination) -> Iterator[Refusal]:
-    for limit in asked.limits:
-        oldest, newest = limit.limits.oldest, limit.limits.newest
-        has = _numbers(asked.python)
+    has = _numbers(asked.python)
+    for name, limits in asked.limits:
+        oldest, newest = limits.oldest, limits.newest
         if (oldest and has < _numbers(oldest)) or (newest and has > _numbers(newest)):
             words = _range(oldest or "", newest or "")
             yield Refusal(
                 rule=Rule.PYTHON,
-                what=f"{limit.what} cannot be built for Python {asked.python}, only {words}",
-                reason=limit.limits.reason,
-                source=limit.limits.source,
+                what=f"{name} cannot be built for Python {asked.python}, only {words}",
+                reason=limits.reason,
+                source=limits.source,
             )
 
 

@@ -16,7 +16,7 @@ from farm.plan import crates, settings
 from farm.plan.environment import Environment, placeholders
 from farm.plan.lockstep import lockstep_pins
 from farm.plan.needs import Needs
-from farm.plan.refuse import refuse
+from farm.plan.preflight import refuse
 from farm.plan.scope import key_of, scope_of
 from farm.plan.smoke_test import smoke_test_of
 from farm.plan.sources import main_source, resolve_source
@@ -219,9 +219,7 @@ class Resolver:
     def _env(self, scope: Scope, sources: tuple[Source, ...]) -> tuple[tuple[str, str], ...]:
         found = Environment(
             recipe=self.recipe,
-            variant=scope.variant,
-            toolchain=scope.toolchain,
-            layers=scope.layers,
+            scope=scope,
             values=placeholders(scope.toolchain, scope.archs, sources),
             lacking=(
                 *(["sources"] if self.loaded.lost else []),

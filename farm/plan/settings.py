@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from farm.load.nearest import advise
 from farm.model.strict import parse_size
 from farm.model.unit import JobRule
-from farm.plan.preflight import Limit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from farm.model.recipe import Expectation, Layer, Recipe, Variant, Version
+    from farm.model.source import PythonLimits
 
 Path = tuple[str | int, ...]
 DEFAULT_JOBS = JobRule(
@@ -97,14 +97,16 @@ def last_unlocked(layers: tuple[PlacedLayer, ...]) -> str:
     return next((p.layer.unlocked for p in reversed(layers) if p.layer.unlocked), "")
 
 
-def python_limits(layers: tuple[PlacedLayer, ...], package: str) -> Iterator[Limit]:
-    """Pythons that the package, and each of its staged sources, can be built for."""
+def python_limits(
+    layers: tuple[PlacedLayer, ...], package: str
+) -> Iterator[tuple[str, PythonLimits]]:
+    """Pythons that the package, and each of its staged sources, can be built for, by name."""
     for placed in layers:
         if placed.layer.python_limits:
-            yield Limit(what=package, limits=placed.layer.python_limits)
+            yield package, placed.layer.python_limits
     for name, (_, staged) in merged(layers, "sources").items():
         if staged.python_limits:
-            yield Limit(what=name, limits=staged.python_limits)
+            yield name, staged.python_limits
 
 
 def fill(text: str, values: Mapping[str, str]) -> str:

@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING, TypeVar, cast
 from farm.model.unit import ImageBase, Pin, RootfsBase, ToolkitPlan
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from farm.load.library import Library
-    from farm.model.toolchain import Base, Toolchain
+    from farm.model.toolchain import Toolchain
 
 
 T = TypeVar("T")
@@ -32,14 +30,46 @@ class Toolchains:
         return cast("T", self._shared.setdefault(value, value))
 
     def _base(
-        self, name: str, extra: tuple[str, ...], left_out: tuple[str, ...] = ()
+        self, name: str, extra: tuple[str, ...], left_out: tuple[str, ...]
     ) -> RootfsBase | ImageBase:
+        """A toolchain's base with all packages that a unit needs.
+
+        ``extra`` are packages, ``left_out`` excluded paths besides the toolchain's.
+        """
         toolchain = self._library.toolchains[name]
-        base = base_of(self._library.bases[toolchain.base], toolchain, extra, left_out)
-        return locked(base, self._library)
+        base = self._library.bases[toolchain.base]
+        names = {item.value for item in (*base.packages, *toolchain.packages)}
+        packages = tuple(sorted(names | set(extra) | set(compiler_packages(toolchain))))
+        excluded = {item.value for item in toolchain.exclude_paths} | set(left_out)
+        exclude_paths = tuple(sorted(excluded))
+        if base.image:
+            return ImageBase(
+                name=base.base, image=base.image, packages=packages, exclude_paths=exclude_paths
+            )
+        made = RootfsBase(
+            name=base.base,
+            suite=base.suite or "",
+            packages=packages,
+            components=tuple(sorted(str(each) for each in toolchain.components)),
+            exclude_paths=exclude_paths,
+            further_suites=tuple(
+                (each.suite, tuple(sorted(set(each.packages)))) for each in base.further_suites
+            ),
+        )
+        return locked(made, self._library)
 
     def _toolkit(self, name: str, parts: tuple[str, ...]) -> ToolkitPlan | None:
-        return toolkit_of(self._library.toolchains[name], parts)
+        """The toolkit from the package index, if the toolchain has one, with these parts."""
+        kit = self._library.toolchains[name].toolkit
+        if kit is None:
+            return None
+        taken = {None, *parts}
+        wheels = (
+            Pin(name=w.name, version=w.version, filename=w.wheel, sha256=w.sha256)
+            for w in kit.wheels
+            if w.part in taken
+        )
+        return ToolkitPlan(root=kit.root, home=kit.home, wheels=tuple(wheels))
 
 
 def compiler_values(toolchain: Toolchain) -> dict[str, str]:
@@ -72,30 +102,6 @@ def compiler_packages(toolchain: Toolchain) -> tuple[str, ...]:
     return (f"gcc-{version}", f"g++-{version}") if family == "gcc" else (f"clang-{version}",)
 
 
-def base_of(
-    base: Base, toolchain: Toolchain, extra: Iterable[str], left_out: Iterable[str] = ()
-) -> RootfsBase | ImageBase:
-    """The base with all packages that the unit needs; ``left_out`` are further excluded paths."""
-    names = {item.value for item in (*base.packages, *toolchain.packages)}
-    packages = tuple(sorted(names | set(extra) | set(compiler_packages(toolchain))))
-    excluded = {item.value for item in toolchain.exclude_paths} | set(left_out)
-    exclude_paths = tuple(sorted(excluded))
-    if base.image:
-        return ImageBase(
-            name=base.base, image=base.image, packages=packages, exclude_paths=exclude_paths
-        )
-    return RootfsBase(
-        name=base.base,
-        suite=base.suite or "",
-        packages=packages,
-        components=tuple(sorted(str(each) for each in toolchain.components)),
-        exclude_paths=exclude_paths,
-        further_suites=tuple(
-            (each.suite, tuple(sorted(set(each.packages)))) for each in base.further_suites
-        ),
-    )
-
-
 def locked(base: RootfsBase | ImageBase, library: Library) -> RootfsBase | ImageBase:
     """The base with the packages that a lock names for it, where one does."""
     if isinstance(base, ImageBase):
@@ -108,17 +114,3 @@ def toolkit_parts(toolchain: Toolchain) -> frozenset[str]:
     """Parts of the toolkit that a variant may ask for."""
     wheels = toolchain.toolkit.wheels if toolchain.toolkit else ()
     return frozenset(wheel.part for wheel in wheels if wheel.part)
-
-
-def toolkit_of(toolchain: Toolchain, parts: Iterable[str]) -> ToolkitPlan | None:
-    """The toolkit from the package index, if the toolchain has one, with these parts."""
-    kit = toolchain.toolkit
-    if kit is None:
-        return None
-    taken = {None, *parts}
-    wheels = (
-        Pin(name=w.name, version=w.version, filename=w.wheel, sha256=w.sha256)
-        for w in kit.wheels
-        if w.part in taken
-    )
-    return ToolkitPlan(root=kit.root, home=kit.home, wheels=tuple(wheels))
