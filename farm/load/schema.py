@@ -11,10 +11,12 @@ values, say), and in one thing it is stricter than the farm: an editor takes
 
 from __future__ import annotations
 
+import ast
 import inspect
 import json
 import re
 import sys
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 if TYPE_CHECKING:
@@ -67,7 +69,6 @@ def schema() -> Schema:
 
 def _document(definitions: dict[str, Schema]) -> None:
     """Describe each field by the docstring below it."""
-    from farm.load.docstrings import field_docstrings
     from farm.model.strict import Reasoned, Short, Strict
 
     models = {model.__name__: model for model in _below(Strict)}
@@ -77,7 +78,7 @@ def _document(definitions: dict[str, Schema]) -> None:
             continue
         if issubclass(model, Reasoned):  # pydantic gives a parametrized class no docstring
             model, definition["description"] = Reasoned, inspect.getdoc(Reasoned)
-        docstrings = field_docstrings(model)
+        docstrings = _docstrings(model)
         *bare, whole = definition.get("anyOf", [definition])
         if bare and issubclass(model, Short):
             bare[0]["description"] = docstrings[model.short_key]
@@ -90,6 +91,32 @@ def _below(model: type[Strict]) -> Iterator[type[Strict]]:
     for each in model.__subclasses__():
         yield each
         yield from _below(each)
+
+
+def _docstrings(model: type[Strict]) -> dict[str, str]:
+    """The docstring below each field of a model, inherited ones included.
+
+    Pydantic would read them as it makes each class, which every command would pay for with
+    some 50 ms; only the schema needs them.
+    """
+    from farm.model.strict import Strict
+
+    found: dict[str, str] = {}
+    for parent in reversed(model.__mro__):
+        if issubclass(parent, Strict):
+            (definition,) = ast.parse(inspect.getsource(parent)).body
+            found |= dict(_below_fields(definition))
+    return found
+
+
+def _below_fields(definition: ast.AST) -> Iterator[tuple[str, str]]:
+    for field, below in pairwise(ast.iter_child_nodes(definition)):
+        match field, below:
+            case (
+                ast.AnnAssign(target=ast.Name(id=name)),
+                ast.Expr(value=ast.Constant(value=str(text))),
+            ):
+                yield name, inspect.cleandoc(text)
 
 
 def _parts(schema: Schema) -> Iterator[Schema]:
