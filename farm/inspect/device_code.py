@@ -19,26 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from farm.inspect.binary import Buffer
+    from farm.inspect.elf import Section
 
     Reader = Callable[[Buffer, int, int, Budget], tuple[tuple[CodeObject, ...], int]]
 
-SECTIONS: Final = (".nv_fatbin", "__nv_relfatbin", ".hip_fatbin")
-"""Sections that hold nothing but records: one that cannot be read there is damage."""
 RELOCATABLE_SECTION: Final = "__nv_relfatbin"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Region:
-    """Bytes of a file in which device code may lie; ``name`` is the section's."""
-
-    name: str
-    start: int
-    end: int
-
-    @property
-    def is_device_section(self) -> bool:
-        """Whether it holds nothing else."""
-        return self.name.startswith(SECTIONS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,34 +47,34 @@ HEADS: Final = tuple(_READERS)
 """What a file that is device code and nothing else begins with."""
 
 
-def scan(buffer: Buffer, regions: Iterable[Region]) -> Scan:
-    """Every code object in the regions, those of one kind taken together."""
+def scan(buffer: Buffer, sections: Iterable[Section]) -> Scan:
+    """Every code object in the sections, those of one kind taken together."""
     budget = Budget()
     objects: list[CodeObject] = []
     problems: list[str] = []
-    for region in regions:
-        position = region.start
-        for start, reader in _candidates(buffer, region):
+    for section in sections:
+        position = section.start
+        for start, reader in _candidates(buffer, section):
             if start < position:
                 continue  # inside of a record that was read
             if budget.is_spent:
                 problems = ["not all of its device code was looked at: there is too much"]
                 return Scan(code=_together(objects), problems=tuple(problems))
             try:
-                found, position = reader(buffer, start, region.end, budget)
+                found, position = reader(buffer, start, section.end, budget)
             except DamagedError as error:
                 budget.left_objects -= 1
                 position = start + 1
-                if region.is_device_section:
-                    problems.append(f"{region.name}: {error}")
+                if section.is_device:
+                    problems.append(f"{section.name}: {error}")
             else:
-                objects += _as_lying_in(region, found)
+                objects += _as_lying_in(section, found)
     return Scan(code=_together(objects), problems=_first(problems))
 
 
-def _as_lying_in(region: Region, found: tuple[CodeObject, ...]) -> tuple[CodeObject, ...]:
+def _as_lying_in(section: Section, found: tuple[CodeObject, ...]) -> tuple[CodeObject, ...]:
     """What lies in the section for ``nvcc -rdc`` was linked to be run elsewhere, if at all."""
-    if region.name != RELOCATABLE_SECTION:
+    if section.name != RELOCATABLE_SECTION:
         return found
     return tuple(
         replace(each, kind=Kind.RELOCATABLE) if each.kind in {Kind.MACHINE, Kind.PTX} else each
@@ -97,18 +82,18 @@ def _as_lying_in(region: Region, found: tuple[CodeObject, ...]) -> tuple[CodeObj
     )
 
 
-def _candidates(buffer: Buffer, region: Region) -> Iterator[tuple[int, Reader]]:
+def _candidates(buffer: Buffer, section: Section) -> Iterator[tuple[int, Reader]]:
     """Where a record may begin, in order.
 
     Each kind of first bytes is looked for once, and again only behind where it stood.
     """
-    waiting = {magic: buffer.find(magic, region.start, region.end) for magic in _READERS}
+    waiting = {magic: buffer.find(magic, section.start, section.end) for magic in _READERS}
     waiting = {magic: start for magic, start in waiting.items() if start >= 0}
     while waiting:
         magic = min(waiting, key=lambda each: waiting[each])
         start = waiting[magic]
         yield start, _READERS[magic]
-        found = buffer.find(magic, start + 1, region.end)
+        found = buffer.find(magic, start + 1, section.end)
         if found < 0:
             del waiting[magic]
         else:

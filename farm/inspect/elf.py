@@ -13,6 +13,7 @@ from itertools import islice
 from typing import IO, TYPE_CHECKING, Any, Final, cast
 
 from farm.inspect.binary import DamagedError, unpack
+from farm.inspect.facts import Module
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,6 +48,10 @@ _NAMES: Final = {
 }
 
 
+_DEVICE: Final = (".nv_fatbin", "__nv_relfatbin", ".hip_fatbin")
+_DEBUG: Final = (".debug_", ".zdebug_", ".gnu_debug")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
     """A section with bytes in the file: ``start`` to ``end``."""
@@ -54,20 +59,17 @@ class Section:
     name: str
     start: int
     end: int
-    is_code: bool
+    is_code: bool = False
 
+    @property
+    def is_device(self) -> bool:
+        """Whether it holds nothing but records of device code: what cannot be read is damage."""
+        return self.name.startswith(_DEVICE)
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Elf:
-    """What was read of an ELF file."""
-
-    machine: str
-    sections: tuple[Section, ...]
-    soname: str
-    needed: tuple[str, ...]
-    rpath: tuple[str, ...]
-    symbol_versions: tuple[str, ...]
-    compilers: tuple[str, ...]
+    @property
+    def is_debug(self) -> bool:
+        """Whether only debuggers read it."""
+        return self.name.startswith(_DEBUG)
 
 
 class _Stream:
@@ -102,8 +104,8 @@ class _Stream:
         """The buffer belongs to somebody else."""
 
 
-def read_elf(buffer: Buffer) -> Elf:
-    """Read an ELF file.
+def read_elf(path: str, buffer: Buffer) -> tuple[Module, tuple[Section, ...]]:
+    """What an ELF file says of itself, and its sections.
 
     Raises:
         DamagedError: It contradicts itself, or would take too long.
@@ -113,28 +115,30 @@ def read_elf(buffer: Buffer) -> Elf:
     from elftools.elf.elffile import ELFFile
 
     try:
-        return _read(buffer, ELFFile(cast("IO[bytes]", _Stream(buffer))))
+        return _read(path, buffer, ELFFile(cast("IO[bytes]", _Stream(buffer))))
     except (ELFError, ConstructError) as error:
         raise DamagedError(f"it is no sound ELF file: {error}"[:200]) from error
     except _STUMBLES as error:
         raise DamagedError(f"it is no sound ELF file ({type(error).__name__})") from error
 
 
-def _read(buffer: Buffer, elf: ELFFile) -> Elf:
+def _read(path: str, buffer: Buffer, elf: ELFFile) -> tuple[Module, tuple[Section, ...]]:
     if elf.num_sections() > MAX_SECTIONS:
         raise DamagedError(f"it claims {elf.num_sections():,} sections")
     sections = tuple(_sections(buffer, elf))
     tags, versions = _dynamic(buffer, elf)
     paths = [text for name, text in tags if name in {"DT_RPATH", "DT_RUNPATH"}]
-    return Elf(
+    module = Module(
+        path=path,
+        size_bytes=len(buffer),
         machine=_NAMES.get(elf["e_machine"], str(elf["e_machine"])),
-        sections=sections,
         soname=next((text for name, text in tags if name == "DT_SONAME"), ""),
         needed=tuple(text for name, text in tags if name == "DT_NEEDED"),
         rpath=tuple(part for path in paths for part in path.split(":") if part),
         symbol_versions=tuple(sorted(versions)),
         compilers=_compilers(buffer, sections),
     )
+    return module, sections
 
 
 def _sections(buffer: Buffer, elf: ELFFile) -> Iterator[Section]:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from farm.inspect.binary import DamagedError
-from farm.inspect.device_code import Region, scan
-from farm.inspect.elf import read_elf
+from farm.inspect.device_code import scan
+from farm.inspect.elf import Section, read_elf
 from farm.inspect.facts import Module
 from farm.inspect.host_code import read_isa
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from farm.inspect.binary import Buffer
-    from farm.inspect.elf import Elf, Section
 
 ELF_MAGIC: Final = b"\x7fELF"
 BUILDER_FOLDERS: Final = (
@@ -33,7 +33,6 @@ MAX_PATHS: Final = 200
 _MAX_HITS: Final = 20_000
 _MAX_PATH_BYTES: Final = 512
 _PATH: Final = re.compile(rb"[\x21\x23-\x26\x28-\x39\x3b\x3d\x3f-\x7e]+")
-_DEBUG: Final = (".debug_", ".zdebug_", ".gnu_debug")
 
 
 def read_module(path: str, buffer: Buffer, *, code_limit_bytes: int) -> Module:
@@ -41,36 +40,31 @@ def read_module(path: str, buffer: Buffer, *, code_limit_bytes: int) -> Module:
     section, damage = ".nv_fatbin", []
     if buffer[: len(ELF_MAGIC)] == ELF_MAGIC:
         try:
-            elf = read_elf(buffer)
+            found, sections = read_elf(path, buffer)
         except DamagedError as error:
             section, damage = "", [str(error)]
         else:
-            return _module(path, buffer, elf, code_limit_bytes)
-    found = scan(buffer, [Region(name=section, start=0, end=len(buffer))])
+            return _with_content(found, buffer, sections, code_limit_bytes)
+    scanned = scan(buffer, [Section(name=section, start=0, end=len(buffer))])
     return Module(
         path=path,
         size_bytes=len(buffer),
         machine="",
-        device_code=found.code,
-        problems=(*damage, *found.problems),
+        device_code=scanned.code,
+        problems=(*damage, *scanned.problems),
     )
 
 
-def _module(path: str, buffer: Buffer, elf: Elf, code_limit_bytes: int) -> Module:
-    scanned = scan(buffer, _regions(buffer, elf))
-    code = [(each.start, each.end) for each in elf.sections if each.is_code]
-    is_host = elf.machine == "x86-64"
+def _with_content(
+    module: Module, buffer: Buffer, sections: tuple[Section, ...], code_limit_bytes: int
+) -> Module:
+    scanned = scan(buffer, _searched(module, sections))
+    code = [(each.start, each.end) for each in sections if each.is_code]
+    is_host = module.machine == "x86-64"
     uses, read_bytes = read_isa(buffer, code, code_limit_bytes) if is_host else ((), 0)
-    return Module(
-        path=path,
-        size_bytes=len(buffer),
-        machine=elf.machine,
-        soname=elf.soname,
-        needed=elf.needed,
-        rpath=elf.rpath,
-        symbol_versions=elf.symbol_versions,
-        compilers=elf.compilers,
-        builder_paths=tuple(sorted(_builder_paths(buffer, elf.sections))),
+    return replace(
+        module,
+        builder_paths=tuple(sorted(_builder_paths(buffer, sections))),
         isa=uses,
         code_bytes=sum(end - start for start, end in code),
         code_read_bytes=read_bytes,
@@ -79,14 +73,11 @@ def _module(path: str, buffer: Buffer, elf: Elf, code_limit_bytes: int) -> Modul
     )
 
 
-def _regions(buffer: Buffer, elf: Elf) -> Iterator[Region]:
+def _searched(module: Module, sections: tuple[Section, ...]) -> Iterable[Section]:
     """Where device code may lie: the whole file if it is some, else all but host code."""
-    if elf.machine in {"cuda", "amdgpu"} or not elf.sections:
-        yield Region(name="", start=0, end=len(buffer))
-        return
-    for section in _disjoint(elf.sections):
-        if not section.is_code and not section.name.startswith(_DEBUG):
-            yield Region(name=section.name, start=section.start, end=section.end)
+    if module.machine in {"cuda", "amdgpu"} or not sections:
+        return [Section(name="", start=0, end=module.size_bytes)]
+    return (each for each in _disjoint(sections) if not (each.is_code or each.is_debug))
 
 
 def _disjoint(sections: tuple[Section, ...]) -> Iterator[Section]:
@@ -102,8 +93,7 @@ def _builder_paths(buffer: Buffer, sections: tuple[Section, ...]) -> set[str]:
     """Strings that lead into a builder's folders, but for debug information."""
     found: set[str] = set()
     for section in _disjoint(sections):
-        region = Region(name=section.name, start=section.start, end=section.end)
-        if section.is_code or region.is_device_section or section.name.startswith(_DEBUG):
+        if section.is_code or section.is_device or section.is_debug:
             continue
         for folder in BUILDER_FOLDERS:
             for start in islice(_places(buffer, folder, section), _MAX_HITS):

@@ -13,7 +13,8 @@ import pytest
 import zstandard
 
 from farm.inspect import binary
-from farm.inspect.device_code import Region, Scan, scan
+from farm.inspect.device_code import Scan, scan
+from farm.inspect.elf import Section
 from farm.inspect.module import read_module
 
 OBJECTS = Path(__file__).with_name("objects")
@@ -99,7 +100,7 @@ def fatbin(*entries: bytes) -> bytes:
 
 
 def scanned(data: bytes, name: str = ".nv_fatbin") -> Scan:
-    return scan(data, [Region(name=name, start=0, end=len(data))])
+    return scan(data, [Section(name=name, start=0, end=len(data))])
 
 
 def archs(data: bytes) -> list[tuple[str, int]]:
