@@ -117,26 +117,26 @@ class Document:
         return Lines(self.file, self.text)
 
 
-def read_document(text: bytes | str, file: str) -> Document:
+def read_document(data: bytes, file: str) -> Document:
     """Read one YAML document, as far as can be told what it says.
 
     Args:
-        text: the file's content; bytes are UTF-8.
+        data: the file's content, UTF-8.
         file: what to call the file in messages.
 
     Raises:
         RecipeError: it is too large, empty, not UTF-8, not YAML, or holds hidden characters; all
             problems at once, as far as they can be found.
     """
-    decoded = _decode(text, file)
-    lines = Lines(file, decoded)
+    text = _decode(data, file)
+    lines = Lines(file, text)
     hidden = [
         Problem(what=hidden_what(match[0]), place=lines.at(match.start()))
-        for match in islice(HIDDEN.finditer(decoded), MAX_PROBLEMS)
+        for match in islice(HIDDEN.finditer(text), MAX_PROBLEMS)
     ]
     if hidden:
         raise RecipeError(hidden)
-    parser = _Parser(decoded)
+    parser = _Parser(text)
     reader = Reader(parser.get_event, lines)
     try:
         value = _value(reader, parser.get_event, lines)
@@ -146,7 +146,7 @@ def read_document(text: bytes | str, file: str) -> Document:
         parser.dispose()
     return Document(
         file=file,
-        text=decoded,
+        text=text,
         value=value,
         problems=tuple(limited(reader.problems)),
         lost=frozenset(reader.lost),
@@ -172,24 +172,18 @@ def _value(reader: Reader, following: Callable[[], Any], lines: Lines) -> Value:
     raise RecipeError([Problem(what="holds more than one document", place=place, hint=hint)])
 
 
-def _decode(text: bytes | str, file: str) -> str:
-    size = len(text)
-    if isinstance(text, str) and size <= MAX_BYTES:
-        size = len(text.encode("utf-8", "surrogatepass"))
-    if size > MAX_BYTES:
-        what = f"the file is too large: {size:,} bytes, and at most {MAX_BYTES:,} are read"
+def _decode(data: bytes, file: str) -> str:
+    if len(data) > MAX_BYTES:
+        what = f"the file is too large: {len(data):,} bytes, and at most {MAX_BYTES:,} are read"
         raise RecipeError([Problem(what=what, place=Place(file=file))])
-    if isinstance(text, str):
-        return text.removeprefix("\ufeff")
     try:
-        return text.decode("utf-8").removeprefix("\ufeff")
+        return data.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
-        before = text[: error.start].decode("utf-8")
+        before = data[: error.start].decode("utf-8")
         place = Lines(file, before + "\ufffd").at(len(before))
-        what = f"byte 0x{text[error.start]:02x} is not UTF-8"
-        raise RecipeError(
-            [Problem(what=what, place=place, hint="save the file as UTF-8")]
-        ) from None
+        what = f"byte 0x{data[error.start]:02x} is not UTF-8"
+        hint = "save the file as UTF-8"
+        raise RecipeError([Problem(what=what, place=place, hint=hint)]) from None
 
 
 def _syntax_problem(error: yaml.YAMLError, lines: Lines) -> Problem:

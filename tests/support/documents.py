@@ -17,7 +17,8 @@ M = TypeVar("M", bound="BaseModel")
 
 
 def parse(text: bytes | str, file: str) -> Document:
-    document = read_document(text, file)
+    data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+    document = read_document(data, file)
     if document.problems:
         raise RecipeError(document.problems)
     return document

@@ -215,7 +215,7 @@ def test_bytes_that_are_not_utf8_are_told_with_their_place() -> None:
 @pytest.mark.parametrize(
     ("character", "code"),
     [("\0", "0000"), ("\x1b", "001B"), ("\x7f", "007F"), ("\x85", "0085"), ("\u2028", "2028"),
-     ("\u202e", "202E"), ("\ufeff", "FEFF"), ("\ud800", "D800"), ("\r", "000D")],
+     ("\u202e", "202E"), ("\ufeff", "FEFF"), ("\r", "000D")],
 )  # fmt: skip
 def test_a_character_that_nobody_sees_is_told_with_its_place(character: str, code: str) -> None:
     assert only(f"a: 1\nb: x{character}y\n") == (
