@@ -21,14 +21,12 @@ from farm.host import programs
 from farm.host.network import proxy_variables
 from farm.load.locks import inputs_digest
 from farm.model.unit import Lock, Pin
-from farm.resolve.sdist import active, checked_requirement
-from farm.resolve.wheels import best_wheel, container_tags, short_version
+from farm.resolve.sdist import checked_requirement
+from farm.resolve.wheels import MACHINE, best_wheel, container_tags, short_version
 from farm.source.job import programs_needed
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Mapping, Sequence
-    from collections.abc import Set as AbstractSet
     from pathlib import Path
 
     from packaging.pylock import Package
@@ -39,7 +37,6 @@ if TYPE_CHECKING:
     from farm.model.unit import LockInputs
     from farm.store.blobs import Store
 
-_MACHINE = "x86_64"
 _UV_GLIBC = (17, 28, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40)  # what --python-platform knows
 _KEPT = ("PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "XDG_CACHE_HOME", "UV_CACHE_DIR", "NETRC")
 _OPTIONS = (
@@ -56,7 +53,6 @@ class Resolver:
     store: Store
     settings: NetworkSettings
     environ: Mapping[str, str] | None = None
-    cancel: threading.Event | None = None
 
     def lock(self, inputs: LockInputs, from_source: Sequence[str]) -> Lock:
         """Resolve what a unit needs at build time.
@@ -71,7 +67,7 @@ class Resolver:
             FetchError: the index cannot be asked, or uv is missing.
         """
         digest = inputs_digest(inputs)
-        tags = container_tags(python=inputs.python, glibc=inputs.glibc, machine=_MACHINE)
+        tags = container_tags(python=inputs.python, glibc=inputs.glibc)
         wanted = _wanted(from_source, inputs)
         resolved = self._resolve(wanted, inputs) if wanted else ()
         pins = [_pin(package, tags, inputs) for package in resolved]
@@ -86,7 +82,6 @@ class Resolver:
                 env=env,
                 cwd=folder,
                 stdin="".join(f"{line}\n" for line in wanted).encode(),
-                cancel=self.cancel,
             )
         if done.status:
             raise _unresolved(wanted, done.complaint)
@@ -125,7 +120,7 @@ def _pin(package: Package, tags: Sequence[Tag], inputs: LockInputs) -> Pin:
 
 
 def _wanted(from_source: Sequence[str], inputs: LockInputs) -> list[str]:
-    provided = {canonicalize_name(name) for name in inputs.provided}
+    provided: set[str] = {canonicalize_name(name) for name in inputs.provided}
     environment = _marker_environment(inputs)
     wanted: dict[str, None] = {}
     for origin, texts in (("the source", from_source), ("the recipe", inputs.requires)):
@@ -136,10 +131,10 @@ def _wanted(from_source: Sequence[str], inputs: LockInputs) -> list[str]:
     return list(wanted)
 
 
-def _needed(
-    requirement: Requirement, provided: AbstractSet[str], environment: Mapping[str, str]
-) -> bool:
-    return canonicalize_name(requirement.name) not in provided and active(requirement, environment)
+def _needed(requirement: Requirement, provided: set[str], environment: dict[str, str]) -> bool:
+    marker = requirement.marker
+    asked = canonicalize_name(requirement.name) not in provided
+    return asked and (marker is None or marker.evaluate(environment))
 
 
 def _marker_environment(inputs: LockInputs) -> dict[str, str]:
@@ -148,7 +143,7 @@ def _marker_environment(inputs: LockInputs) -> dict[str, str]:
         "extra": "",
         "implementation_name": "cpython",
         "os_name": "posix",
-        "platform_machine": _MACHINE,
+        "platform_machine": MACHINE,
         "platform_python_implementation": "CPython",
         "platform_system": "Linux",
         "python_full_version": f"{inputs.python}.0",
@@ -165,7 +160,7 @@ def _target(inputs: LockInputs, folder: Path) -> list[str]:
     excludes.write_text("".join(f"{canonicalize_name(name)}\n" for name in inputs.provided))
     return [
         f"--python-version={inputs.python}",
-        f"--python-platform={_MACHINE}-manylinux_2_{known}",
+        f"--python-platform={MACHINE}-manylinux_2_{known}",
         f"--python={sys.executable}",
         f"--excludes={excludes}",
     ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import stat
 import tomllib
 from email.parser import BytesParser
 from email.policy import compat32
@@ -14,7 +13,6 @@ from farm.errors import LockError
 from farm.resolve.members import members
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
 # What pip and build assume where pyproject.toml says nothing (PEP 517).
@@ -24,38 +22,27 @@ _NAME = "pyproject.toml"
 _METADATA = "PKG-INFO"
 
 
-def build_requires_of(source: Path, *, subfolder: str = "") -> tuple[str, ...]:
-    """``[build-system] requires`` of a tar or zip archive with one top folder, or of a folder.
+def build_requires_of(source: Path) -> tuple[str, ...]:
+    """``[build-system] requires`` of a tar or zip archive with one top folder.
 
-    ``subfolder`` is where the project lies below the top.  The default of
-    PEP 517 where there is no pyproject.toml or no such table.
+    The default of PEP 517 where there is no pyproject.toml or no such table.
 
     Raises:
         IntegrityError: not an archive, or one whose members leave its folder.
         LockError: pyproject.toml cannot be used.
     """
-    inner = f"{subfolder}/{_NAME}"
-    content = read_file(source, inner, limit=MAX_PYPROJECT_BYTES)
-    where = f"{_NAME} of {source.name}"
-    return DEFAULT_REQUIRES if content is None else _requires(content, where)
+    content = read_file(source, _NAME, limit=MAX_PYPROJECT_BYTES)
+    return DEFAULT_REQUIRES if content is None else _requires(content, f"{_NAME} of {source.name}")
 
 
 def read_file(source: Path, inner: str, *, limit: int) -> bytes | None:
-    """One file of a tar or zip archive with one top folder, or of a folder; None if not there.
+    """One file of a tar or zip archive with one top folder; None if it is not there.
 
     Raises:
         IntegrityError: not an archive, or one whose members leave its folder.
         LockError: it is no plain file, or longer than ``limit`` bytes.
     """
-    inner = "/".join(part for part in inner.split("/") if part not in {"", "."})
-    where = f"{inner} of {source.name}"
-    if source.is_dir():
-        return _from_folder(source / inner, where, limit)
-    for member in members(source):
-        if member.inner == inner:
-            _check_plain(where, limit, plain=member.plain, size=member.size_bytes)
-            return member.read(limit)
-    return None
+    return _files(source, {inner}, limit).get(inner)
 
 
 def run_requires_of(source: Path) -> tuple[str, ...]:
@@ -68,7 +55,7 @@ def run_requires_of(source: Path) -> tuple[str, ...]:
         IntegrityError: not an archive, or one whose members leave its folder.
         LockError: PKG-INFO or pyproject.toml cannot be used.
     """
-    found = _members(source, {_METADATA, _NAME})
+    found = _files(source, {_METADATA, _NAME}, MAX_PYPROJECT_BYTES)
     texts: list[str] = []
     if _METADATA in found:
         message = BytesParser(policy=compat32).parsebytes(found[_METADATA], headersonly=True)
@@ -80,14 +67,19 @@ def run_requires_of(source: Path) -> tuple[str, ...]:
     return tuple(texts)
 
 
-def _members(source: Path, names: set[str]) -> dict[str, bytes]:
-    """Files of the top folder, those that are there."""
+def _files(source: Path, names: set[str], limit: int) -> dict[str, bytes]:
+    """Files of an archive by their names below its top folder, those that are there."""
     found: dict[str, bytes] = {}
     for member in members(source):
         if member.inner in names:
             where = f"{member.inner} of {source.name}"
-            _check_plain(where, MAX_PYPROJECT_BYTES, plain=member.plain, size=member.size_bytes)
-            found.setdefault(member.inner, member.read(MAX_PYPROJECT_BYTES))
+            if not member.plain:
+                raise LockError(f"{where} is not a plain file")
+            if member.size_bytes > limit:
+                raise LockError(
+                    f"{where} has {member.size_bytes:,} bytes; at most {limit:,} are read"
+                )
+            found.setdefault(member.inner, member.read(limit))
             if len(found) == len(names):
                 break
     return found
@@ -97,22 +89,6 @@ def _dependencies(data: dict[str, object]) -> list[str]:
     project = data.get("project")
     found = project.get("dependencies", []) if isinstance(project, dict) else []
     return [item for item in found if isinstance(item, str)] if isinstance(found, list) else []
-
-
-def _from_folder(path: Path, where: str, limit: int) -> bytes | None:
-    try:
-        status = path.lstat()
-    except FileNotFoundError:
-        return None
-    _check_plain(where, limit, plain=stat.S_ISREG(status.st_mode), size=status.st_size)
-    return path.read_bytes()
-
-
-def _check_plain(where: str, limit: int, *, plain: bool, size: int) -> None:
-    if not plain:
-        raise LockError(f"{where} is not a plain file")
-    if size > limit:
-        raise LockError(f"{where} has {size:,} bytes; at most {limit:,} are read")
 
 
 def _table(content: bytes, where: str) -> dict[str, object]:
@@ -151,8 +127,3 @@ def checked_requirement(text: str, *, where: str) -> Requirement:
             hint="name it among the recipe's sources instead",
         )
     return found
-
-
-def active(requirement: Requirement, environment: Mapping[str, str]) -> bool:
-    """Whether a requirement's marker holds in the container."""
-    return requirement.marker is None or requirement.marker.evaluate(dict(environment))

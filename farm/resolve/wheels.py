@@ -20,20 +20,20 @@ if TYPE_CHECKING:
 
     from packaging.pylock import PackageWheel
 
-# Names that older wheels use for a glibc version (PEP 600).
+MACHINE = "x86_64"
+# Names that older wheels use for a glibc version, down to the oldest one (PEP 600).
 _LEGACY = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
-_OLDEST_GLIBC_MINOR = {"x86_64": 5, "aarch64": 17}
 _SHORT_VERSION = re.compile(r"([0-9]{1,3})\.([0-9]{1,3})")
 
 
-def container_tags(*, python: str, glibc: str, machine: str = "x86_64") -> tuple[Tag, ...]:
+def container_tags(*, python: str, glibc: str) -> tuple[Tag, ...]:
     """Every wheel tag that a CPython in the container takes, the best first.
 
     Raises:
         LockError: ``python`` or ``glibc`` is not written ``3.13``, ``2.41``.
     """
     version = short_version(python, "Python")
-    platforms = list(_platforms(short_version(glibc, "glibc"), machine))
+    platforms = list(_platforms(*short_version(glibc, "glibc")))
     interpreter = f"cp{version[0]}{version[1]}"
     found = [
         *cpython_tags(python_version=version, abis=[interpreter], platforms=platforms),
@@ -54,13 +54,12 @@ def short_version(text: str, what: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def _platforms(glibc: tuple[int, int], machine: str) -> Iterator[str]:
-    major, minor = glibc
-    for older in range(minor, _OLDEST_GLIBC_MINOR.get(machine, 17) - 1, -1):
-        yield f"manylinux_{major}_{older}_{machine}"
+def _platforms(major: int, minor: int) -> Iterator[str]:
+    for older in range(minor, min(_LEGACY) - 1, -1):
+        yield f"manylinux_{major}_{older}_{MACHINE}"
         if older in _LEGACY:
-            yield f"{_LEGACY[older]}_{machine}"
-    yield f"linux_{machine}"
+            yield f"{_LEGACY[older]}_{MACHINE}"
+    yield f"linux_{MACHINE}"
 
 
 def best_wheel(wheels: Iterable[PackageWheel], tags: Sequence[Tag]) -> PackageWheel | None:

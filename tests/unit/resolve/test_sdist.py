@@ -35,14 +35,10 @@ def test_requirements_are_read_from_an_sdist(tmp_path: Path) -> None:
     assert found == ("cmake>=3.26", "torch == 2.11.0")
 
 
-def test_requirements_are_read_from_a_zip_and_a_folder(tmp_path: Path) -> None:
+def test_requirements_are_read_from_a_zip(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr("a-1/pyproject.toml", PYPROJECT)
-    (tmp_path / "a" / "sub").mkdir(parents=True)
-    (tmp_path / "a" / "sub" / "pyproject.toml").write_text(PYPROJECT)
     assert build_requires_of(tmp_path / "a.zip") == ("cmake>=3.26", "torch == 2.11.0")
-    assert build_requires_of(tmp_path / "a") == DEFAULT_REQUIRES
-    assert len(build_requires_of(tmp_path / "a", subfolder="sub")) == 2
 
 
 @pytest.mark.parametrize("text", [None, "", "[project]\nname = 'a'\n"])
@@ -91,10 +87,6 @@ def test_a_pyproject_that_is_a_link_is_refused(tmp_path: Path) -> None:
         tar.addfile(info)
     with pytest.raises(LockError, match="not a plain file"):
         build_requires_of(tmp_path / "a.tar.gz")
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a" / "pyproject.toml").symlink_to("/etc/passwd")
-    with pytest.raises(LockError, match="not a plain file"):
-        build_requires_of(tmp_path / "a")
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
