@@ -1,15 +1,18 @@
-"""Renew lock files: what each unit's source asks for, resolved and pinned."""
+"""Renew lock files: what each unit's source asks for and pins, resolved and written down."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from farm.errors import LockError
 from farm.events import Notice
 from farm.host.files import write_whole
+from farm.load.crates import format_crates, lock_parts
 from farm.load.locks import format_lock
-from farm.resolve.cratelocks import crate_locks
-from farm.resolve.sdist import build_requires_of, run_requires_of
+from farm.model.crates import CrateLock
+from farm.resolve.cargolock import MAX_BYTES, crates_of
+from farm.resolve.sdist import build_requires_of, read_file, run_requires_of
 from farm.source.inputs import input_of_source
 from farm.source.stage import stage
 
@@ -19,7 +22,8 @@ if TYPE_CHECKING:
 
     from farm.events import Sink
     from farm.load.project import Project
-    from farm.model.unit import Unit
+    from farm.model.crates import CrateSet
+    from farm.model.unit import Source, Unit
     from farm.resolve.lock import Resolver
     from farm.store.blobs import Store
 
@@ -29,39 +33,48 @@ def relock(
 ) -> list[Path]:
     """Write a lock file for each unit into the project; returns those written.
 
-    Units that differ only in architectures share one.  A unit whose recipe
+    Units that differ only in architectures share one, units of one version those of
+    crates, which are pinned as the sources' Cargo.lock say.  A unit whose recipe
     says that the package index cannot lock it is passed over with a notice,
     unless ``index`` names another one, which is then asked instead of the
-    machine's for everything.  Crates are pinned as the sources' Cargo.lock say.
+    machine's for everything.
 
     Raises:
         FetchError, IntegrityError: a source or the index cannot be had.
-        LockError: requirements that cannot be resolved or have no wheel, or crates that
-            cannot be staged.
+        LockError: requirements that cannot be resolved or have no wheel, a source without
+            the Cargo.lock that its recipe names, or crates that cannot be staged.
         StorageError: a file cannot be written.
     """
     resolver = _resolver(store, index)
     written: dict[Path, None] = {}
+
+    def write(path: Path, text: str) -> None:
+        write_whole(path, text)
+        written[path] = None
+
     for unit in units:
-        for path, text in crate_locks(unit, project, store, sink, done=written):
-            write_whole(path, text)
-            written[path] = None
-        path = lock_path(unit, project)
-        if path in written:
+        folder = _folder(unit, project)
+        for crates in unit.crates:
+            path = folder.joinpath(*lock_parts(crates.source, crates.file))
+            if path not in written:
+                write(path, _crates(crates, unit, store, sink))
+        if lock_path(unit, project) in written:
             continue
         if unit.unlocked and index is None:
             sink(Notice(text=f"{unit.label} is not locked: {unit.unlocked}", unit=unit.label))
             continue
-        for each, text in _locks(unit, project, resolver, sink):
-            write_whole(each, text)
-            written[each] = None
+        for stem, text in _requirements(unit, resolver, sink):
+            write(folder / f"{stem}.txt", text)
     return list(written)
 
 
 def lock_path(unit: Unit, project: Project) -> Path:
     """Where the project keeps a unit's lock."""
-    folder = project.root / "recipes" / "locks" / unit.key.package / unit.key.version
-    return folder / f"{unit.lock_stem}.txt"
+    return _folder(unit, project) / f"{unit.lock_stem}.txt"
+
+
+def _folder(unit: Unit, project: Project) -> Path:
+    return project.root / "recipes" / "locks" / unit.key.package / unit.key.version
 
 
 def _resolver(store: Store, index: str | None) -> Resolver:
@@ -74,15 +87,29 @@ def _resolver(store: Store, index: str | None) -> Resolver:
     return Resolver(store=store, settings=settings)
 
 
-def _locks(
-    unit: Unit, project: Project, resolver: Resolver, sink: Sink
-) -> Iterator[tuple[Path, str]]:
-    """What the build installs, and what the smoke test does, as the texts of their files."""
-    wanted = input_of_source(unit.source, unit.key)
-    source = resolver.store.path_of(stage([wanted], resolver.store, sink)[wanted])
+def _archive(source: Source, unit: Unit, store: Store, sink: Sink) -> Path:
+    wanted = input_of_source(source, unit.key)
+    return store.path_of(stage([wanted], store, sink)[wanted])
+
+
+def _requirements(unit: Unit, resolver: Resolver, sink: Sink) -> Iterator[tuple[str, str]]:
+    """What the build installs, and what the smoke test does, as names and texts of their files."""
+    source = _archive(unit.source, unit, resolver.store, sink)
     build = resolver.lock(unit.lock_inputs, build_requires_of(source))
-    yield lock_path(unit, project), format_lock(build)
+    yield unit.lock_stem, format_lock(build)
     if unit.smoke_test:
         lock = resolver.lock(unit.smoke_test.lock_inputs, run_requires_of(source))
-        path = lock_path(unit, project).with_name(f"{unit.smoke_test.lock_stem}.txt")
-        yield path, format_lock(lock, what="What the smoke test installs beside the wheel")
+        what = "What the smoke test installs beside the wheel"
+        yield unit.smoke_test.lock_stem, format_lock(lock, what=what)
+
+
+def _crates(crates: CrateSet, unit: Unit, store: Store, sink: Sink) -> str:
+    """The text of the lock of one Cargo.lock."""
+    source = next(s for s in (unit.source, *unit.sources) if s.name == crates.source)
+    where = f"{crates.file} of {crates.source} ({source.filename})"
+    content = read_file(_archive(source, unit, store, sink), crates.file, limit=MAX_BYTES)
+    if content is None:
+        raise LockError(
+            f"there is no {where}", hint="say where the source has its Cargo.lock in crates.lock"
+        )
+    return format_crates(CrateLock(inputs=crates.inputs, crates=crates_of(content, where)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from email.parser import BytesParser
 from email.policy import compat32
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from packaging.requirements import InvalidRequirement, Requirement
@@ -42,6 +43,7 @@ def read_file(source: Path, inner: str, *, limit: int) -> bytes | None:
         IntegrityError: not an archive, or one whose members leave its folder.
         LockError: it is no plain file, or longer than ``limit`` bytes.
     """
+    inner = str(PurePosixPath(inner))  # a recipe may say ./Cargo.lock
     return _files(source, {inner}, limit).get(inner)
 
 

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from farm.errors import IntegrityError, LockError
-from farm.resolve.sdist import DEFAULT_REQUIRES, build_requires_of, run_requires_of
+from farm.resolve.sdist import DEFAULT_REQUIRES, build_requires_of, read_file, run_requires_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,6 +39,12 @@ def test_requirements_are_read_from_a_zip(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr("a-1/pyproject.toml", PYPROJECT)
     assert build_requires_of(tmp_path / "a.zip") == ("cmake>=3.26", "torch == 2.11.0")
+
+
+@pytest.mark.parametrize("name", ["rust/Cargo.lock", "./rust//Cargo.lock", "rust/./Cargo.lock"])
+def test_a_file_is_found_however_its_path_is_written(tmp_path: Path, name: str) -> None:
+    path = sdist(tmp_path / "a.tar.gz", {"a-1/rust/Cargo.lock": "x", "a-1/Cargo.lock": "y"})
+    assert read_file(path, name, limit=9) == b"x"
 
 
 @pytest.mark.parametrize("text", [None, "", "[project]\nname = 'a'\n"])
