@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from farm.debian import archive
-from farm.errors import EngineError, FarmError, FetchError, StorageError
+from farm.errors import EngineError, FarmError, FetchError
 from farm.events import Notice, TaskProgress
 from farm.host import programs
-from farm.host.files import sync_tree
+from farm.host.files import full_disk, says_full, storage_error, sync_tree
+from farm.host.locks import holding
+from farm.host.network import proxy_variables
 from farm.host.urls import redact
 from farm.model.debian import Deb
 
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
     from farm.host.programs import Cancel
     from farm.model.debian import FurtherSuites
 
-_FULL = ("no space left on device", "you don't have enough free space", "disk quota exceeded")
 _FIRST = ("base-files",)  # it brings /bin, /lib and the like as links into /usr
 HOST_TOOLS = (("apt-get", "apt"), ("apt-config", "apt"), ("dpkg-deb", "dpkg"))
 
@@ -112,7 +113,7 @@ class Apt:
             "LC_ALL": "C.UTF-8",
             "APT_CONFIG": str(self.folder / "apt.conf"),
             "DEBIAN_FRONTEND": "noninteractive",
-            **archive.fetch_variables(),
+            **proxy_variables(),
         }
 
     def update(self, sink: Sink) -> None:
@@ -132,7 +133,7 @@ class Apt:
             sink(Notice(text=f"going on without Debian's corrections: cannot fetch {names}"))
             return
         if done.status:
-            raise _fetch_failure(f"index of {self.what}", done.complaint)
+            raise self._failure("index", done)
 
     def _update(self) -> programs.Finished:
         self._write("sources.list", [source.line for source in self.sources])
@@ -150,7 +151,7 @@ class Apt:
                 f"{self.what} lacks what is needed",
                 hint="correct the names of the packages, or set "
                 f"{archive.MIRROR_VARIABLE} to a complete Debian archive",
-                details=last_lines(done.complaint),
+                details=done.last_words,
             )
         pattern = r"^'([^']+)' (\S+) ([0-9]+) SHA256:([0-9a-f]{64})$"
         found = re.findall(pattern, done.text, flags=re.MULTILINE)
@@ -190,9 +191,18 @@ class Apt:
         done = self._run(*options, *packages, on_line=progress)
         sink(TaskProgress(task=task, done=total, total=total, finished=True))
         if done.status:
-            raise _fetch_failure(f"packages of {self.what}", done.complaint)
+            raise self._failure("packages", done)
         names = sorted(closure, key=lambda name: (closure[name].name not in _FIRST, name))
         return [self.folder / "archives" / name for name in names]
+
+    def _failure(self, what: str, done: programs.Finished) -> FarmError:
+        if says_full(done.complaint):
+            return full_disk(self.folder)
+        return FetchError(
+            f"cannot fetch the {what} of {self.what}",
+            hint=f"check the network and the proxy settings, or set {archive.MIRROR_VARIABLE}",
+            details=done.last_words,
+        )
 
     def _run(
         self, *arguments: str, on_line: Callable[[str], None] | None = None
@@ -212,10 +222,10 @@ def tree(  # noqa: PLR0913 - what, where to, and how it is told
     left_out: re.Pattern[str] | None = None,
     cancel: Cancel | None = None,
 ) -> None:
-    """Make ``root``, a tree with packages and what they depend on, whole or not at all.
+    """Make ``root``, a tree with packages and what they depend on, unless it is there.
 
-    ``complete`` does to it what the maintainer scripts would; packages whose file
-    names begin like ``left_out`` are not unpacked.
+    It appears whole or not at all.  ``complete`` does to it what the maintainer scripts
+    would; packages whose file names begin like ``left_out`` are not unpacked.
 
     Raises:
         EngineError: A package does not exist, or cannot be read.
@@ -225,16 +235,28 @@ def tree(  # noqa: PLR0913 - what, where to, and how it is told
     """
     work = root.with_suffix(".part")
     made = work / "tree"
-    if made.exists():
-        shutil.rmtree(made)
-    apt = Apt(work, sources=archive.sources_of(suite), cancel=cancel)
-    found = apt.fetch(names, sink, task=f"fetch {what}")
-    archives = [path for path in found if not (left_out and left_out.match(path.name))]
-    unpack(archives, made, sink, task=f"unpack {what}", cancel=cancel)
-    complete(made)
-    sync_tree(made)
-    made.rename(root)
-    shutil.rmtree(work)
+    lock = root.with_suffix(".lock")
+    try:
+        with holding(lock, cancel=cancel, sink=sink, what=what):
+            if root.is_dir():  # another farm was quicker
+                return
+            if made.exists():
+                shutil.rmtree(made)
+            apt = Apt(work, sources=archive.sources_of(suite), cancel=cancel)
+            found = apt.fetch(names, sink, task=f"fetch {what}")
+            archives = [path for path in found if not (left_out and left_out.match(path.name))]
+            unpack(archives, made, sink, task=f"unpack {what}", cancel=cancel)
+            complete(made)
+            sync_tree(made)
+            made.rename(root)
+            shutil.rmtree(work)
+    except OSError as error:
+        raise storage_error(error, root.parent) from error
+
+
+def loader_of(tree: Path) -> Path | None:
+    """The program loader of a tree's own C library; its libraries lie beside it."""
+    return next(iter(sorted(tree.glob("usr/lib/*/ld-linux*.so.*"))), None)
 
 
 def unpack(
@@ -265,44 +287,12 @@ def unpack(
                 task=task, done=number, total=total, unit_of_measure="steps", finished=last
             )
         )
-        if done.status and said_full(done.text):
+        if done.status and says_full(done.text):
             raise full_disk(root)
         if done.status:
             package.unlink(missing_ok=True)
             raise EngineError(
                 f"cannot unpack {package.name}",
                 hint="try again: the package is fetched anew",
-                details=last_lines(done.text),
+                details=programs.last_lines(done.text),
             )
-
-
-def said_full(text: str) -> bool:
-    """Tell whether a program's complaint was about a full disk."""
-    return any(phrase in text.lower() for phrase in _FULL)
-
-
-def full_disk(folder: Path) -> StorageError:
-    """Return the error for a disk that became full below ``folder``."""
-    return StorageError(
-        f"no space left on the disk of {folder}",
-        hint="free some space, or set FARM_CACHE_DIR to a folder on a larger disk",
-    )
-
-
-def last_lines(text: str, count: int = 8) -> tuple[str, ...]:
-    """Return the last few lines that a program wrote, without empty ones and passwords."""
-    lines = redact(text).splitlines()
-    return tuple(line.rstrip() for line in lines if line.strip())[-count:]
-
-
-def _fetch_failure(what: str, text: str) -> FarmError:
-    if said_full(text):
-        return StorageError(
-            f"no space left on the disk while fetching the {what}",
-            hint="free some space, or set FARM_CACHE_DIR to a folder on a larger disk",
-        )
-    return FetchError(
-        f"cannot fetch the {what}",
-        hint=f"check the network and the proxy settings, or set {archive.MIRROR_VARIABLE}",
-        details=last_lines(text),
-    )

@@ -6,13 +6,14 @@ import os
 import re
 import shutil
 from dataclasses import dataclass
+from email import message_from_string
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from farm.errors import EngineError
 from farm.host import programs
-from farm.host.network import NetworkSettings, proxy_variables
+from farm.host.network import NetworkSettings
 from farm.host.urls import redact
 
 if TYPE_CHECKING:
@@ -151,19 +152,17 @@ def parse_deb822(text: str) -> Iterator[AptSource]:
     """Yield one source for each URI of the ``Types: deb`` stanzas of a ``.sources`` file."""
     lines = "\n".join(line for line in text.splitlines() if not line.startswith("#"))
     for stanza in re.split(r"\n\s*\n", lines):
-        unfolded = re.sub(r"\n[ \t]+", " ", stanza)
-        pairs = (line.partition(":") for line in unfolded.splitlines())
-        fields = {name.strip().lower(): value.strip() for name, _, value in pairs}
-        if "deb" not in fields.get("types", "").split():
+        fields = message_from_string(stanza.strip())
+        if "deb" not in fields.get("Types", "").split():
             continue
-        if fields.get("enabled", "yes").lower() in {"no", "false", "0"}:
+        if fields.get("Enabled", "yes").strip().lower() in {"no", "false", "0"}:
             continue
-        for uri in fields.get("uris", "").split():
+        for uri in fields.get("URIs", "").split():
             yield AptSource(
                 uri=uri,
-                suites=tuple(fields.get("suites", "").split()),
-                components=tuple(fields.get("components", "").split()),
-                signed_by=fields.get("signed-by", ""),
+                suites=tuple(fields.get("Suites", "").split()),
+                components=tuple(fields.get("Components", "").split()),
+                signed_by=fields.get("Signed-By", ""),
             )
 
 
@@ -292,17 +291,13 @@ def _apt_settings(apt_config: Iterable[str] = ("apt-config",)) -> str:
         return ""
 
 
-def fetch_variables() -> dict[str, str]:
-    """Return the environment variables for reaching the network, passed on on purpose."""
-    return proxy_variables()
-
-
-def ca_bundle() -> Path | None:
-    """Return the machine's bundle of certificate authorities, the user's choice first.
+def ca_bundle() -> str:
+    """The machine's bundle of certificate authorities, the user's choice first; empty without.
 
     Raises:
         FetchError: The user's choice does not exist.
     """
     named = NetworkSettings.of_machine().ca_bundle
     usual = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
-    return next((Path(t) for t in (named, *usual) if t and Path(t).is_file()), None)
+    found = next((path for path in (named, *usual) if path and Path(path).is_file()), "")
+    return found and str(Path(found).resolve())

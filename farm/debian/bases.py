@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Literal
 from farm.errors import BaseError, EngineError, LockError
 from farm.events import Notice
 from farm.host.files import storage_error, write_whole
-from farm.host.locks import holding, remove_unheld, waiting
+from farm.host.locks import holding, remove_unheld
 from farm.model.debian import Deb, DebSet, ResolvedBase
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from farm.events import Sink
     from farm.host.programs import Cancel
@@ -126,7 +126,8 @@ def current(base: RootfsBase, cache: Path, sink: Sink, cancel: Cancel | None = N
     suites = [suite for suite, _ in base.further_suites]
     sources = archive.sources_of(base.suite, base.components, suites)
     try:
-        with holding(folder.with_suffix(".lock"), cancel=cancel, on_wait=_wait(sink, base)):
+        lock, what = folder.with_suffix(".lock"), f"the base {base.suite}"
+        with holding(lock, cancel=cancel, sink=sink, what=what):
             asked = apt.Apt(folder, sources=sources, pins=base.further_suites, cancel=cancel)
             asked.prepare()
             asked.update(sink)
@@ -183,11 +184,9 @@ def make(  # noqa: PLR0913 - what it is made of, where, and how it is told
 
     tools = toolbox.prepare(cache, sink, cancel=cancel, offline=offline)
     folder = _folder(resolved, cache)
+    lock, what = folder.with_suffix(".lock"), f"the base {resolved.suite}"
     try:
-        with (
-            holding(folder.with_suffix(".lock"), cancel=cancel, on_wait=_wait(sink, resolved)),
-            toolbox.held(tools),
-        ):
+        with holding(lock, cancel=cancel, sink=sink, what=what), toolbox.held(tools):
             found = made(resolved, cache)
             if found:
                 return found
@@ -203,10 +202,6 @@ def make(  # noqa: PLR0913 - what it is made of, where, and how it is told
     if found is None:
         raise BaseError(f"the base in {folder} vanished while it was made")
     return found
-
-
-def _wait(sink: Sink, base: RootfsBase | ResolvedBase) -> Callable[[], None]:
-    return waiting(sink, f"the base {base.suite}")
 
 
 def _folder(resolved: ResolvedBase, cache: Path) -> Path:

@@ -8,11 +8,11 @@ import shutil
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from farm.debian import apt, oci, toolbox
+from farm.debian import oci, toolbox
 from farm.errors import BaseError, FarmError
 from farm.events import TaskProgress
 from farm.host import programs
-from farm.host.files import link, sync_tree
+from farm.host.files import full_disk, link, says_full, sync_tree
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -178,14 +178,14 @@ def _run(
 
 def explain(text: str, resolved: ResolvedBase, work: Path) -> FarmError:
     """Return what a complaint means for the user; the whole of it is kept in ``work``."""
-    if apt.said_full(text):
-        return apt.full_disk(work)
+    if says_full(text):
+        return full_disk(work)
     log = work / "mmdebstrap.log"
     with suppress(OSError):  # the disk may be full
         log.write_text(text, encoding="utf-8")
-    wrong = [line for line in apt.last_lines(text, 1000) if re.match(r"(E|Err|W):", line)]
+    wrong = [line for line in programs.last_lines(text, 1000) if re.match(r"(E|Err|W):", line)]
     return BaseError(
         f"cannot bootstrap {resolved.tag}",
         hint=f"the whole log: {log}",
-        details=tuple(wrong[-6:]) or apt.last_lines(text),
+        details=tuple(wrong[-6:]) or programs.last_lines(text, 8),
     )

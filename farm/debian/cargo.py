@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING
 
 from farm.debian import apt, archive
 from farm.errors import EngineError, FetchError
-from farm.host.files import storage_error
-from farm.host.locks import holding, waiting
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,22 +44,16 @@ def prepare(cache: Path, sink: Sink, cancel: Cancel | None = None) -> Path:
         return program
     try:
         archive.require_tools(apt.HOST_TOOLS, purpose="unpacking Debian's cargo")
-        root.parent.mkdir(parents=True, exist_ok=True)
-        lock = root.with_name("cargo.lock")
-        with holding(lock, cancel=cancel, on_wait=waiting(sink, "Debian's cargo")):
-            if not program.is_file():
-                apt.tree(
-                    root,
-                    PACKAGES,
-                    sink,
-                    suite=SUITE,
-                    what="Debian's cargo",
-                    complete=lambda tree: _complete(tree, root),
-                    left_out=_FOR_COMPILING,
-                    cancel=cancel,
-                )
-    except OSError as error:
-        raise storage_error(error, root.parent) from error
+        apt.tree(
+            root,
+            PACKAGES,
+            sink,
+            suite=SUITE,
+            what="Debian's cargo",
+            complete=lambda tree: _complete(tree, root),
+            left_out=_FOR_COMPILING,
+            cancel=cancel,
+        )
     except EngineError as error:
         raise FetchError(
             f"crates are fetched by cargo; there is none on PATH that runs, and {error.message}",
@@ -73,7 +65,7 @@ def prepare(cache: Path, sink: Sink, cancel: Cancel | None = None) -> Path:
 
 def _complete(tree: Path, root: Path) -> None:
     """Write the programs that call those of the tree where it will lie."""
-    loader = next(iter(sorted(tree.glob("usr/lib/*/ld-linux*.so.*"))), None)
+    loader = apt.loader_of(tree)
     if loader is None:
         raise EngineError("Debian's cargo came without a C library", hint="try again")
     final = root / loader.relative_to(tree)

@@ -6,11 +6,9 @@ architecture.  They run in private mount namespaces, with this tree as root.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import shutil
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path  # noqa: TC003 - dataclass fields are introspected by callers
@@ -20,11 +18,12 @@ from farm.debian import apt, archive
 from farm.errors import EngineError, FetchError
 from farm.events import Notice
 from farm.host import programs
-from farm.host.files import storage_error
-from farm.host.locks import holding, remove_unheld, take, waiting
+from farm.host.locks import LOCK_SHARED, holding, remove_unheld
+from farm.host.network import proxy_variables
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from farm.events import Sink
     from farm.host.programs import Cancel
@@ -115,7 +114,7 @@ class Toolbox:
         The tree's own loader and libraries are used: the host's C library may
         be older, or another one.
         """
-        loader = next(iter(sorted(self.root.glob("usr/lib/*/ld-linux*.so.*"))), None)
+        loader = apt.loader_of(self.root)
         if loader is None:
             raise EngineError(
                 f"the toolbox at {self.root} is damaged: it has no C library",
@@ -143,14 +142,8 @@ class Toolbox:
         if own_processes:
             space = (*programs.TIED, *space, "--pid", "--fork", "--kill-child", "--mount-proc")
         pairs = [text for name, path in (folders or {}).items() for text in (name, str(path))]
-        script = ("/bin/sh", "-c", _ENTER, "farm", str(self.root), ca_bundle_text())
+        script = ("/bin/sh", "-c", _ENTER, "farm", str(self.root), archive.ca_bundle())
         return (*space, *script, *pairs, "--", *arguments)
-
-
-def ca_bundle_text() -> str:
-    """Return the path of the machine's certificate authorities, or an empty text."""
-    found = archive.ca_bundle()
-    return str(found.resolve()) if found else ""
 
 
 def environment() -> dict[str, str]:
@@ -159,7 +152,7 @@ def environment() -> dict[str, str]:
         "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
         "HOME": "/root",
         "LC_ALL": "C.UTF-8",
-        **archive.fetch_variables(),
+        **proxy_variables(),
     }
 
 
@@ -169,15 +162,9 @@ def host_environment() -> dict[str, str]:
     return {**environment(), "PATH": path}
 
 
-@contextmanager
-def held(tools: Toolbox) -> Iterator[None]:
+def held(tools: Toolbox) -> AbstractContextManager[int]:
     """Keep a tree from being swept while its programs run."""
-    descriptor = take(_lock_of(tools.root), fcntl.LOCK_SH)
-    try:
-        yield
-    finally:
-        if descriptor is not None:
-            os.close(descriptor)
+    return holding(_lock_of(tools.root), LOCK_SHARED)
 
 
 def sweep(tools: Toolbox) -> None:
@@ -230,26 +217,13 @@ def prepare(
             hint="run it once without --offline, or use a Docker Engine of your own",
         )
     try:
-        return _prepare(cache, sink, cancel)
+        return _make(cache / "engine", sink, cancel)
     except (EngineError, FetchError) as error:
         if found is None:
             raise
         text = f"farm's container tools are of {found.date} and could not be renewed"
         sink(Notice(text=f"{text}: {error.message}"))
         return found
-
-
-def _prepare(cache: Path, sink: Sink, cancel: Cancel | None) -> Toolbox:
-    require_host()
-    folder = cache / "engine"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = folder / "toolbox.lock"
-        with holding(lock, cancel=cancel, on_wait=waiting(sink, "the container tools")):
-            found = existing(cache)
-            return found if found and not found.is_old() else _make(folder, sink, cancel)
-    except OSError as error:
-        raise storage_error(error, folder) from error
 
 
 def require_host() -> None:
@@ -267,6 +241,7 @@ def require_host() -> None:
 
 
 def _make(folder: Path, sink: Sink, cancel: Cancel | None) -> Toolbox:
+    require_host()
     key = toolbox_key()
     root = folder / f"toolbox-{key}.{datetime.now(UTC):%Y-%m-%d}"
     apt.tree(

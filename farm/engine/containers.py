@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from farm.errors import EngineError
 from farm.host.process import ProcessId, identify
+from farm.host.programs import last_lines
 
 if TYPE_CHECKING:
     from farm.engine.endpoint import Endpoint
@@ -115,5 +116,5 @@ def _not_run(endpoint: Endpoint, container: Container, said: str) -> EngineError
     return EngineError(
         f"the engine {endpoint.name} cannot run a container of {container.image}",
         hint=hint if container.devices else "see farm doctor",
-        details=[line for line in said.splitlines() if line.strip()][-5:],
+        details=last_lines(said, 5),
     )

@@ -9,6 +9,8 @@ from urllib.parse import quote
 from farm.engine import daemon_api
 from farm.engine.endpoint import ANSWER_S
 from farm.errors import BaseError, EngineError, FarmError, StorageError
+from farm.host.files import says_full
+from farm.host.programs import last_lines
 
 if TYPE_CHECKING:
     from farm.debian.bases import BaseImage
@@ -48,8 +50,8 @@ def load(base: BaseImage, endpoint: Endpoint, *, cancel: Cancel | None = None) -
 
 
 def _load_failure(base: BaseImage, endpoint: Endpoint, text: str) -> FarmError:
-    lines = tuple(line for line in text.splitlines() if line.strip())[-5:]
-    if "no space left on device" in text.lower():
+    lines = last_lines(text, 5)
+    if says_full(text):
         return StorageError(
             f"the disk of the engine {endpoint.name} is full: {base.tag} does not fit",
             hint="free some space there (docker builder prune, farm clean)",

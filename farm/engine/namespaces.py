@@ -14,9 +14,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from farm.debian import apt, toolbox
+from farm.debian import archive, toolbox
 from farm.errors import CancelledError, EngineError
 from farm.host import process
+from farm.host.programs import last_lines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -138,7 +139,7 @@ def start_engine(tools: Toolbox, place: Place, data: Path, *, lifeline: int) -> 
     # that is offline waits ten seconds for the answer.
     (place.run / "hosts").write_text("127.0.0.1 localhost\n::1 localhost\n", encoding="ascii")
     space = ("--net", "--mount", "--pid", "--ipc", "--propagation", "private")
-    arguments = (tools.root, data, place.run, toolbox.ca_bundle_text(), lifeline)
+    arguments = (tools.root, data, place.run, archive.ca_bundle(), lifeline)
     command = (
         *("unshare", *space, "--fork", "--kill-child"),
         *("/bin/sh", "-c", _ENGINE, "farm"),
@@ -189,7 +190,7 @@ def start_network(
         raise EngineError(
             "the private engine's network (slirp4netns) did not come up",
             hint=f"see {place.network_log}; it needs /dev/net/tun",
-            details=apt.last_lines(place.network_log.read_text("utf-8", "replace")),
+            details=last_lines(place.network_log.read_text("utf-8", "replace"), 8),
         )
 
 

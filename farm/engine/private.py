@@ -16,14 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from farm.debian import apt, toolbox
+from farm.debian import toolbox
 from farm.engine import clients, daemon_api, namespaces
 from farm.engine.place import Place, place_of
 from farm.errors import CancelledError, EngineError, FarmError, StorageError
 from farm.events import Notice
 from farm.host import process
-from farm.host.files import freed_bytes, storage_error, write_whole
-from farm.host.locks import holding, waiting
+from farm.host.files import freed_bytes, full_disk, says_full, storage_error, write_whole
+from farm.host.locks import holding
+from farm.host.programs import last_lines
 
 if TYPE_CHECKING:
     from farm.debian.toolbox import Toolbox
@@ -85,7 +86,7 @@ def ensure_running(
         toolbox.require_host()
         tools = toolbox.prepare(cache, sink, cancel=cancel, offline=offline)
         lock = place.folder / "private.lock"
-        with holding(lock, cancel=cancel, on_wait=waiting(sink, "the private engine")):
+        with holding(lock, cancel=cancel, sink=sink, what="the private engine"):
             running = _running(place, cancel=cancel, patience_s=60)
             if running is None:
                 _start(place, tools, sink, cancel)
@@ -269,12 +270,12 @@ def _not_up(place: Place, kind: type[EngineError]) -> FarmError:
     text = ""
     with suppress(OSError):
         text = place.log.read_text(encoding="utf-8", errors="replace")
-    if apt.said_full(text):
-        return apt.full_disk(place.folder)
+    if says_full(text):
+        return full_disk(place.folder)
     return kind(
         "the private engine did not come up",
         hint=f"its whole log: {place.log}; or use a Docker Engine of your own",
-        details=apt.last_lines(text),
+        details=last_lines(text, 8),
     )
 
 

@@ -24,6 +24,7 @@ _REFUSED = (
     | {errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENOTDIR, errno.EISDIR}
     | {errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG}
 )
+_FULL_WORDS = ("no space left on device", "don't have enough free space", "disk quota exceeded")
 _BLOCK_BYTES = 512
 """The unit of ``st_blocks`` (stat(2)), whatever the file system's own is."""
 _LINK_REFUSED = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.EACCES}
@@ -120,6 +121,16 @@ def storage_error(error: OSError, path: Path | str) -> StorageError:
         f"cannot write {path}: {error.strerror or error}",
         hint="make the folder writable, or set FARM_CACHE_DIR or --output-dir to one that is",
     )
+
+
+def says_full(text: str) -> bool:
+    """Whether a program complains of a full disk."""
+    return any(words in text.lower() for words in _FULL_WORDS)
+
+
+def full_disk(path: Path) -> StorageError:
+    """The error for a disk that became full where ``path`` is written."""
+    return storage_error(OSError(errno.ENOSPC, ""), path)
 
 
 def _room(path: Path) -> str:

@@ -6,20 +6,17 @@ stale is ever left behind.
 
 from __future__ import annotations
 
-import os
-import time
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from farm.errors import StorageError
-from farm.host.locks import LOCK_ALONE, LOCK_SHARED, take
+from farm.host.locks import LOCK_SHARED, holding, take_alone
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 LOCK_NAME = ".in-use"
-_POLL_S = 0.1
 
 
 @contextmanager
@@ -33,9 +30,7 @@ def in_use(*folders: Path) -> Iterator[None]:
     """
     with ExitStack() as stack:
         for folder in folders:
-            while (held := take(folder / LOCK_NAME, LOCK_SHARED)) is None:
-                time.sleep(_POLL_S)
-            stack.callback(os.close, held)
+            stack.enter_context(holding(folder / LOCK_NAME, LOCK_SHARED))
         yield
 
 
@@ -48,15 +43,11 @@ def alone(*folders: Path, purpose: str) -> Iterator[None]:
     """
     with ExitStack() as stack:
         for folder in folders:
-            if not folder.is_dir():
-                continue
-            held = take(folder / LOCK_NAME, LOCK_ALONE)
-            if held is None:
+            if folder.is_dir() and not stack.enter_context(take_alone(folder / LOCK_NAME)):
                 raise StorageError(
                     f"another farm is at work with {folder} right now: not {purpose}",
                     hint="wait until it is done, or end it, and try again",
                 )
-            stack.callback(os.close, held)
         yield
 
 
@@ -64,8 +55,5 @@ def is_used(folder: Path) -> bool:
     """Whether a farm uses the folder right now."""
     if not (folder / LOCK_NAME).exists():
         return False
-    held = take(folder / LOCK_NAME, LOCK_ALONE)
-    if held is None:
-        return True
-    os.close(held)
-    return False
+    with take_alone(folder / LOCK_NAME) as free:
+        return not free

@@ -14,7 +14,7 @@ from farm.events import Notice
 from farm.host.files import storage_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from farm.events import Sink
@@ -27,26 +27,30 @@ _POLL_S = 0.05
 
 @contextmanager
 def holding(
-    file: Path, *, cancel: Cancel | None = None, on_wait: Callable[[], None] | None = None
-) -> Iterator[None]:
-    """Hold a lock file, alone among all processes and threads.
+    file: Path,
+    kind: int = LOCK_ALONE,
+    *,
+    cancel: Cancel | None = None,
+    sink: Sink | None = None,
+    what: str = "",
+) -> Iterator[int]:
+    """Hold a lock file among all processes and threads; yields its descriptor.
 
-    ``on_wait`` is called once where somebody else has it.
+    ``sink`` is told once where another farm has it, which is then busy with ``what``.
 
     Raises:
         CancelledError: ``cancel`` was set while waiting.
         StorageError: The lock file cannot be made.
     """
-    told = False
-    while (descriptor := take(file, LOCK_ALONE)) is None:
+    while (descriptor := take(file, kind)) is None:
         if cancel is not None and cancel.is_set():
             raise CancelledError("cancelled while another farm was busy with it")
-        if not told and on_wait is not None:
-            on_wait()
-        told = True
+        if sink is not None:
+            sink(Notice(text=f"another farm is busy with {what}: waiting for it"))
+        sink = None
         time.sleep(_POLL_S)
     try:
-        yield
+        yield descriptor
     finally:
         os.close(descriptor)
 
@@ -79,24 +83,6 @@ def take(file: Path, kind: int) -> int | None:
         os.close(descriptor)
 
 
-def remove_unheld(folder: Path, lock: Path) -> None:
-    """Remove a folder and its lock, unless somebody holds that."""
-    descriptor = take(lock, fcntl.LOCK_EX)
-    if descriptor is not None:
-        shutil.rmtree(folder, ignore_errors=True)
-        lock.unlink(missing_ok=True)
-        os.close(descriptor)
-
-
-def waiting(sink: Sink, what: str) -> Callable[[], None]:
-    """What says, for ``on_wait``, that another farm is busy with something."""
-
-    def tell() -> None:
-        sink(Notice(text=f"another farm is busy with {what}: waiting for it"))
-
-    return tell
-
-
 @contextmanager
 def take_alone(file: Path) -> Iterator[bool]:
     """Hold a lock file for a moment if nobody else has it; yields whether that is so."""
@@ -106,3 +92,11 @@ def take_alone(file: Path) -> Iterator[bool]:
     finally:
         if descriptor is not None:
             os.close(descriptor)
+
+
+def remove_unheld(folder: Path, lock: Path) -> None:
+    """Remove a folder and its lock, unless somebody holds that."""
+    with take_alone(lock) as free:
+        if free:
+            shutil.rmtree(folder, ignore_errors=True)
+            lock.unlink(missing_ok=True)

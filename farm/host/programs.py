@@ -32,7 +32,6 @@ MOST_BYTES = 64 << 20
 _POLL_S = 0.05
 _GRACE_S = 1.0
 _CHUNK_BYTES = 1 << 16
-_LAST_LINES = 15
 _STANDARD = "/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -70,9 +69,14 @@ class Finished:
 
     @property
     def last_words(self) -> tuple[str, ...]:
-        """The last lines of its complaint, without progress displays."""
-        lines = [line.strip() for line in re.split(r"[\r\n]+", self.complaint)]
-        return tuple(line for line in lines if line)[-_LAST_LINES:]
+        """The last lines of its complaint."""
+        return last_lines(self.complaint)
+
+
+def last_lines(text: str, count: int = 15) -> tuple[str, ...]:
+    """The last lines that a program wrote, without progress displays and credentials."""
+    lines = [line.strip() for line in re.split(r"[\r\n]+", redact(text))]
+    return tuple(line for line in lines if line)[-count:]
 
 
 def run(  # noqa: PLR0913 - independent switches, keyword-only

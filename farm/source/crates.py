@@ -18,10 +18,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from farm.errors import CancelledError, FarmError, FetchError, IntegrityError, StorageError
+from farm.errors import CancelledError, FarmError, FetchError, IntegrityError
 from farm.events import TaskProgress
 from farm.host import programs
-from farm.host.files import storage_errors
+from farm.host.files import full_disk, says_full, storage_errors
 from farm.host.network import NetworkSettings
 from farm.source.job import programs_needed
 from farm.source.stage import listed
@@ -78,7 +78,7 @@ def _by_cargo(wanted: Sequence[CrateFile], job: Job) -> FarmError | None:
     finally:
         _report(job, task, len(got), len(wanted), finished=True)
     lacking = [each for each in wanted if each not in got]
-    return _failure(lacking, done) if lacking else None
+    return _failure(lacking, done, job.store.root) if lacking else None
 
 
 def _report(job: Job, task: str, done: int, total: int, *, finished: bool = False) -> None:
@@ -236,7 +236,7 @@ def _hand_on_credentials(home: Path) -> None:
             (home / name).symlink_to(path.absolute())
 
 
-def _failure(lacking: list[CrateFile], done: Finished) -> FarmError:
+def _failure(lacking: list[CrateFile], done: Finished, folder: Path) -> FarmError:
     what = listed(lacking)
     if not done.status:
         return FetchError(
@@ -244,11 +244,8 @@ def _failure(lacking: list[CrateFile], done: Finished) -> FarmError:
             hint="does cargo's configuration replace its registry by a folder?",
         )
     lines = [line.strip() for line in done.complaint.splitlines() if not _NOISE.match(line)]
-    if "No space left on device" in done.complaint:
-        return StorageError(
-            f"no space left on the disk while cargo fetched {what}",
-            hint="free some space, or set FARM_CACHE_DIR to a folder on a larger disk",
-        )
+    if says_full(done.complaint):
+        return full_disk(folder)
     kind = IntegrityError if any(map(_WRONG.search, lines)) else FetchError
     return kind(
         f"cargo could not fetch {what}: {': '.join(_reasons(lines))}",

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from farm.errors import CancelledError, FarmError, FetchError, IntegrityError
 from farm.events import TaskProgress
 from farm.host.files import storage_errors, write_whole
-from farm.host.locks import LOCK_ALONE, take
+from farm.host.locks import holding
 from farm.host.network import NetworkSettings
 from farm.host.urls import check_url, redact
 
@@ -33,7 +33,6 @@ ATTEMPTS = 5
 MAX_BYTES = 64 << 30
 _TIMEOUT_S = (15.0, 60.0)
 _CHUNK_BYTES = 1 << 17
-_POLL_S = 0.1
 _REPORT_EVERY_S = 0.1
 _HINT = "check the URL, the network and the proxy settings, then run it again"
 _CA_HINT = "if your network has a CA of its own, name its bundle in SSL_CERT_FILE"
@@ -168,16 +167,11 @@ def _url_key(url: str) -> str:
 def _partial(store: Store, sha256: str, cancel: threading.Event) -> Iterator[_Partial]:
     """Open and lock the partial file, waiting for whoever else is fetching it."""
     path = store.folder("partial") / sha256
-    while (fd := take(path, LOCK_ALONE)) is None:
-        if cancel.wait(_POLL_S):
-            raise CancelledError("cancelled while another process fetches the same file")
-    try:
+    with holding(path, cancel=cancel) as fd:
         yield _Partial(path=path, fd=fd)
         # Nothing but its lock was wanted: it goes before the lock does.
         if os.fstat(fd).st_size == 0:
             path.unlink(missing_ok=True)
-    finally:
-        os.close(fd)
 
 
 class _Transfer:

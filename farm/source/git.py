@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING, cast
 from farm.errors import CancelledError, FetchError
 from farm.events import Notice, TaskProgress
 from farm.host import programs
-from farm.host.locks import holding, waiting
+from farm.host.locks import holding
 from farm.host.urls import redact
 from farm.source.giturls import check_git_url, submodule_url
 from farm.source.job import programs_needed
@@ -179,8 +179,7 @@ class _Fetch:
         """Put the commit into a mirror's repository, from which it must then come whole again."""
         kept = self._at(place, made.url, made.commit)
         lock = place.with_name(f".{place.name}.lock")
-        busy = waiting(self.job.sink, str(place))
-        with holding(lock, cancel=self.job.cancel, on_wait=busy):
+        with holding(lock, cancel=self.job.cancel, sink=self.job.sink, what=str(place)):
             kept.init()
             # Without a name git would take the commit for garbage.
             ref = f"+{made.commit}:refs/heads/farm-{made.commit}"

@@ -7,14 +7,12 @@ from a repository that was there before; so nothing is ever read from another on
 
 from __future__ import annotations
 
-import errno
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from farm.errors import FetchError
 from farm.host import programs
-from farm.host.files import storage_error, storage_errors
+from farm.host.files import full_disk, says_full, storage_errors
 from farm.host.network import NetworkSettings
 from farm.host.urls import redact
 from farm.source import gitproof
@@ -80,8 +78,8 @@ class Repository:
             done = programs.run(
                 [*GIT, *argv], env=environ, cwd=self.folder, stdin=stdin, cancel=self.cancel
             )
-        if done.status and os.strerror(errno.ENOSPC) in done.complaint:
-            raise storage_error(OSError(errno.ENOSPC, ""), self.folder)
+        if done.status and says_full(done.complaint):
+            raise full_disk(self.folder)
         return done
 
     def ask(self, *argv: str, stdin: bytes = b"") -> bytes:

@@ -29,6 +29,7 @@ from farm.engine.place import place_of
 from farm.errors import BaseError, CancelledError, EngineError, FetchError, StorageError
 from farm.events import Event, Notice, TaskProgress
 from farm.host import process
+from farm.host.network import proxy_variables
 from farm.model.unit import RootfsBase
 from farm.source.debs import base_image
 from farm.source.job import Job
@@ -135,7 +136,7 @@ def test_a_base_runs_its_compiler_without_network_and_reaches_out_only_when_aske
     assert "gcc" in docker(endpoint, *run, "gcc", "--version").stdout
     assert dict(base.packages)["gcc-14"].startswith("14.")
     found = re.match(r"(https?)://([^/:@]+)(?::([0-9]+))?/", archive.mirror() + "/")
-    if found and not archive.fetch_variables():
+    if found and not proxy_variables():
         port = found[3] or {"http": "80", "https": "443"}[found[1]]
         reach = f"exec 3<>/dev/tcp/{found[2]}/{port} && echo reached"
         inside = docker(endpoint, "run", "--rm", base.tag, "bash", "-c", reach)

@@ -24,11 +24,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from farm.debian import apt, toolbox
+from farm.debian import toolbox
 from farm.engine import daemon_api
 from farm.engine.endpoint import ENGINE_VARIABLES
 from farm.errors import EngineError
 from farm.host import process
+from farm.host.programs import last_lines
 from tests.support.docker_trees import DATA_ROOT, Generation, Tree, prepare
 
 if TYPE_CHECKING:
@@ -277,7 +278,7 @@ def _await(
             raise EngineError(
                 f"the Docker {generation.name} to test beside did not come up",
                 hint="it needs root, overlayfs and iptables in namespaces of its own",
-                details=apt.last_lines(log, 20),
+                details=last_lines(log, 20),
             )
         time.sleep(0.05)
     inner = process.identify(outermost.pid)

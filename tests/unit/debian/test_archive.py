@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from farm.debian import archive
+from farm.debian import archive, toolbox
 from farm.debian.archive import AptSource, choose_mirror, configured_sources, parse_deb822
 from farm.errors import EngineError
 from tests.support.debian import DATE, deb
@@ -201,14 +201,14 @@ def test_an_empty_variable_for_certificates_does_not_count(
     bundle.write_text("x")
     monkeypatch.setenv("PIP_CERT", "")
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
-    assert archive.ca_bundle() == bundle
+    assert archive.ca_bundle() == str(bundle)
 
 
 def test_only_proxies_are_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("https_proxy", "http://proxy.example:3128")
     monkeypatch.setenv("DOCKER_HOST", "tcp://elsewhere")
     monkeypatch.delenv("no_proxy", raising=False)
-    passed = archive.fetch_variables()
+    passed = toolbox.environment()
     assert passed["https_proxy"] == "http://proxy.example:3128"
     assert "DOCKER_HOST" not in passed
     assert "no_proxy" not in passed

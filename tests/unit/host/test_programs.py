@@ -16,7 +16,7 @@ from filelock import FileLock
 from farm.errors import CancelledError
 from farm.events import Event, Notice
 from farm.host import process, programs
-from farm.host.locks import holding, waiting
+from farm.host.locks import holding
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -89,7 +89,7 @@ def test_who_waits_for_another_farm_says_so_once_and_then_goes_on(tmp_path: Path
         events.append(event)
         threading.Timer(0.5, lock.release).start()  # after it was told, and could be once more
 
-    with holding(tmp_path / "lock", on_wait=waiting(told, "it")):
+    with holding(tmp_path / "lock", sink=told, what="it"):
         held = True
     assert held
     assert [type(event) for event in events] == [Notice]

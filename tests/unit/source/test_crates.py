@@ -103,9 +103,10 @@ def test_what_cargo_is_asked_for_is_exactly_what_is_pinned() -> None:
     ]
 
 
-def test_a_full_disk_is_told_as_such() -> None:
+def test_a_full_disk_is_told_as_such(tmp_path: Path) -> None:
     said = "error: failed to unpack\nCaused by:\n  No space left on device (os error 28)\n"
-    error = _failure(WANTS, Finished(status=101, output=b"", errors=said.encode()))
+    done = Finished(status=101, output=b"", errors=said.encode())
+    error = _failure(WANTS, done, tmp_path)
     assert isinstance(error, StorageError)
 
 
