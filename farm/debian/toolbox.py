@@ -57,6 +57,7 @@ PACKAGES = (
     "util-linux",
     "xz-utils",
 )
+BUILDX = "usr/libexec/docker/cli-plugins/docker-buildx"
 _RENEWED_AFTER = timedelta(days=30)
 _LAYOUT = "1"
 """Part of the key: changed when ``_complete`` does something else."""

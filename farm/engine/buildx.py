@@ -16,14 +16,7 @@ from typing import TYPE_CHECKING
 from farm.engine.buildx_client import Client, Watch, answers
 from farm.engine.engine import BuildResult
 from farm.engine.rawjson import NO_SPACE, Progress
-from farm.errors import (
-    BuildError,
-    CancelledError,
-    EngineError,
-    FarmError,
-    OutOfMemoryError,
-    StorageError,
-)
+from farm.errors import BuildError, CancelledError, EngineError, OutOfMemoryError, StorageError
 from farm.host import programs
 
 if TYPE_CHECKING:
@@ -184,7 +177,9 @@ def _raise_if_not_the_steps_fault(
             )
         return
     if any(text in result.error for text in _LOST):
-        raise _lost(endpoint, result.error)
+        alive = answers(endpoint, threading.Event(), timeout_s=LOST_TIMEOUT_S)
+        did = "ended the build" if alive else "went away"
+        raise EngineError(f"the engine {endpoint.name} {did}: {result.error}", hint=_LOST_HINT)
 
 
 def _is_full(output: Path, error: str) -> bool:
@@ -193,12 +188,3 @@ def _is_full(output: Path, error: str) -> bool:
         return True
     folder = next(path for path in (output, *output.parents) if path.exists())
     return shutil.disk_usage(folder).free < FULL_BYTES
-
-
-def _lost(endpoint: Endpoint, why: str) -> FarmError:
-    alive = answers(endpoint, threading.Event(), timeout_s=LOST_TIMEOUT_S)
-    did = "ended the build" if alive else "went away"
-    return EngineError(
-        f"the engine {endpoint.name} {did}: {why}",
-        hint=_LOST_HINT,
-    )

@@ -10,7 +10,7 @@ import time
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from farm.engine.docker import DockerEngine
 from farm.engine.endpoint import Endpoint
@@ -42,7 +42,6 @@ _FRESH_S = 86_400.0
 _LAYOUT = 2
 """Changed when a remembered probe would no longer answer the same questions."""
 _CLIENT_VARIABLES = ("BUILDX_CONFIG", "DOCKER_CERT_PATH", "DOCKER_CONFIG", "DOCKER_CONTEXT")
-_BUILDX = "usr/libexec/docker/cli-plugins/docker-buildx"
 
 
 def preference(environment: Mapping[str, str]) -> Preference:
@@ -52,9 +51,8 @@ def preference(environment: Mapping[str, str]) -> Preference:
         UsageError: It is something else.
     """
     value = environment.get(VARIABLE) or "auto"
-    for known in get_args(Preference):
-        if value == known:
-            return known  # type: ignore[no-any-return]  # one of the literal's own values
+    if value in get_args(Preference):
+        return cast("Preference", value)
     raise UsageError(f"{VARIABLE}={value}: no such engine", hint="use auto, user or private")
 
 
@@ -117,7 +115,7 @@ def user_engine(
         with suppress(EngineError, FetchError, StorageError):
             # else the reason to tell is still the missing plugin
             tools = toolbox.prepare(cache, sink, cancel=cancel, offline=offline)
-            report = probe_user_engine(other_buildx=tools.on_host(_BUILDX), cancel=cancel)
+            report = probe_user_engine(other_buildx=tools.on_host(toolbox.BUILDX), cancel=cancel)
     if report.found and _STRUCTURAL.issuperset(report.missing):
         _remember(cache, report)  # anything else may be different the next minute
     return report

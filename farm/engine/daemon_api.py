@@ -6,7 +6,7 @@ import http.client
 import json
 import socket
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,17 +68,23 @@ def answers(path: Path, *, timeout_s: float = 2) -> bool:
     return True
 
 
+def get_json(path: Path, resource: str, *, timeout_s: float = 5) -> dict[str, Any]:
+    """Return the object that the engine at the socket ``path`` answers; raises as `get`."""
+    try:
+        found = json.loads(get(path, resource, timeout_s=timeout_s))
+    except ValueError as error:
+        raise OSError(f"no JSON at {path}") from error
+    return found if isinstance(found, dict) else {}
+
+
 def facts(path: Path) -> DaemonFacts:
     """Ask an engine for its versions and storage.
 
     Raises:
         OSError: It does not answer.
     """
-    try:
-        version = json.loads(get(path, "/version"))
-        info = json.loads(get(path, "/info", timeout_s=20))
-    except ValueError as error:
-        raise OSError(f"no JSON at {path}") from error
+    version = get_json(path, "/version")
+    info = get_json(path, "/info", timeout_s=20)
     return DaemonFacts(
         version=str(version.get("Version", "")),
         api_version=str(version.get("ApiVersion", "")),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import tempfile
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
     from farm.debian.bases import BaseImage
     from farm.engine.rawjson import StepSummary
@@ -34,6 +37,23 @@ class BuildRequest:
     build_args: tuple[tuple[str, str], ...] = ()
     secrets: tuple[tuple[str, Path], ...] = ()
     timeout_s: float | None = None
+
+
+@contextmanager
+def small_build(name: str, dockerfile: str, *, timeout_s: float) -> Iterator[BuildRequest]:
+    """A build of the stage ``name`` with an empty context, in a folder that is gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix=f"farm-{name}-") as folder:
+        request = BuildRequest(
+            unit=name,
+            context=Path(folder, "context"),
+            dockerfile=Path(folder, "Dockerfile"),
+            target=name,
+            output=Path(folder, "out"),
+            timeout_s=timeout_s,
+        )
+        request.context.mkdir()
+        request.dockerfile.write_text(dockerfile, encoding="utf-8")
+        yield request
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -73,12 +72,10 @@ def _load_failure(base: BaseImage, endpoint: Endpoint, text: str) -> FarmError:
 def _image_id(tag: str, endpoint: Endpoint) -> str | None:
     """What the engine knows by a tag; its socket is asked where it is here, else its client."""
     if endpoint.is_here:
+        resource = f"/images/{quote(tag)}/json"
         try:
-            about = daemon_api.get(
-                endpoint.socket, f"/images/{quote(tag)}/json", timeout_s=ANSWER_S
-            )
-            return str(json.loads(about)["Id"])
-        except (OSError, ValueError, LookupError, TypeError):
+            return str(daemon_api.get_json(endpoint.socket, resource, timeout_s=ANSWER_S)["Id"])
+        except (OSError, LookupError):
             return None
     done = endpoint.ask("image", "inspect", "--format", "{{.Id}}", tag)
     return done.text.strip() if done.status == 0 else None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import threading
 import time
@@ -17,7 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from farm.debian import toolbox
-from farm.engine import clients, daemon_api, namespaces
+from farm.debian.toolbox import BUILDX
+from farm.engine import daemon_api, namespaces
+from farm.engine.endpoint import Endpoint
 from farm.engine.place import Place, place_of
 from farm.errors import CancelledError, EngineError, FarmError, StorageError
 from farm.events import Notice
@@ -28,7 +31,6 @@ from farm.host.programs import last_lines
 
 if TYPE_CHECKING:
     from farm.debian.toolbox import Toolbox
-    from farm.engine.endpoint import Endpoint
     from farm.events import Sink
     from farm.host.programs import Cancel
 
@@ -92,7 +94,32 @@ def ensure_running(
                 _start(place, tools, sink, cancel)
                 toolbox.sweep(tools)
             tools = running or tools
-    return clients.endpoint(place.folder, tools, socket=place.socket, cgroup=place.cgroup)
+    return _endpoint(place, tools)
+
+
+def _endpoint(place: Place, tools: Toolbox) -> Endpoint:
+    """Return how to reach the engine, with the toolbox's docker and buildx.
+
+    They get a configuration of their own: neither the user's plugins nor the user's
+    contexts have a say.
+    """
+    config = place.folder / "docker-config"
+    buildx = tools.on_host(BUILDX)
+    # For whoever goes through the docker command.
+    plugin = config / "cli-plugins/docker-buildx"
+    text = f'#!/bin/sh\nexec {shlex.join(buildx)} "$@"\n'
+    if not plugin.is_file() or plugin.read_text(encoding="utf-8") != text:
+        write_whole(plugin, text, mode=0o755)
+    host = f"unix://{place.socket}"
+    return Endpoint(
+        name="private",
+        kind="private",
+        docker=(*tools.on_host("usr/bin/docker"), "-H", host),
+        buildx=buildx,
+        env=(("DOCKER_CONFIG", str(config)), ("DOCKER_HOST", host)),
+        host=host,
+        cgroup_parent=place.cgroup,
+    )
 
 
 def stop(cache: Path) -> bool:

@@ -12,7 +12,6 @@ import os
 import platform
 import shutil
 import socket
-import tempfile
 import threading
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -21,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from farm.engine.buildx import build
 from farm.engine.endpoint import Endpoint
-from farm.engine.engine import BuildRequest
+from farm.engine.engine import small_build
 from farm.errors import CancelledError, EngineError, FarmError
 
 if TYPE_CHECKING:
@@ -108,7 +107,7 @@ def probe_user_engine(
     if dead:
         return ProbeReport(found=False, detail=dead, hint=_hint(dead))
     try:
-        endpoint = current_context()
+        endpoint = current_context(docker, cancel=cancel)
         info = _info(endpoint, timeout_s=timeout_s, cancel=cancel)
     except EngineError as error:
         return ProbeReport(found=False, detail=error.message, hint=error.hint)
@@ -158,7 +157,7 @@ def _chosen_context(environment: Mapping[str, str]) -> str:
     return ""
 
 
-def current_context() -> Endpoint:
+def current_context(docker: str = "docker", *, cancel: Cancel | None = None) -> Endpoint:
     """Return the engine that docker itself would take, pinned to it; its buildx is not known yet.
 
     ``BUILDX_BUILDER`` names the context's own builder: another one that the
@@ -166,34 +165,25 @@ def current_context() -> Endpoint:
 
     Raises:
         EngineError: The context that the user names does not exist.
+        CancelledError: ``cancel`` was set.
     """
-    from python_on_whales import DockerClient  # takes 0.3 s
-    from python_on_whales.exceptions import DockerException
-
-    try:
-        context = DockerClient().context.inspect(None)
-        name = context.name
-        found = context.endpoints.get("docker")
-    except DockerException as error:
-        said = (error.stderr or str(error)).strip().splitlines()
+    found = Endpoint(name="docker", kind="user", docker=(docker,), buildx=())
+    done = found.ask("context", "inspect", cancel=cancel)
+    if done.status:
         raise EngineError(
-            f"docker does not know its context: {said[-1] if said else error}",
+            f"docker does not know its context: {''.join(done.last_words[-1:])}",
             hint="see docker context ls, and DOCKER_CONTEXT",
-        ) from error
-    except (ValueError, LookupError, TypeError, AttributeError) as error:  # no Docker of Docker's
+        )
+    try:
+        (context,) = json.loads(done.text)
+        name, host = context["Name"], context["Endpoints"]["docker"]["Host"]
+    except (ValueError, LookupError, TypeError) as error:  # no Docker of Docker's
         raise EngineError("docker context inspect says nothing sensible") from error
-    command = DockerClient(context=name).client_config.docker_cmd
     env = [("BUILDX_BUILDER", name)]
     if not os.environ.get("DOCKER_HOST"):  # which docker itself prefers to the context
         env.append(("DOCKER_CONTEXT", name))
-    return Endpoint(
-        name=name,
-        kind="user",
-        docker=tuple(str(part) for part in command),
-        buildx=(),
-        env=tuple(env),
-        host=str(found.host if found else ""),
-    )
+    docker_of = (docker, "--context", name)
+    return replace(found, name=name, docker=docker_of, env=tuple(env), host=host)
 
 
 def _info(endpoint: Endpoint, *, timeout_s: float, cancel: Cancel | None) -> dict[str, Any]:
@@ -291,23 +281,12 @@ def _named(error: str) -> str:
 
 def _probe_build(endpoint: Endpoint, dockerfile: str, cancel: Cancel) -> str:
     """Build; return what was wrong, or nothing."""
-    with tempfile.TemporaryDirectory(prefix="farm-probe-") as folder:
-        root = Path(folder)
-        (root / "context").mkdir()
-        (root / "Dockerfile").write_text(dockerfile, encoding="utf-8")
-        request = BuildRequest(
-            unit="probe",
-            context=root / "context",
-            dockerfile=root / "Dockerfile",
-            target="probe",
-            output=root / "out",
-            timeout_s=PROBE_TIMEOUT_S,
-        )
+    with small_build("probe", dockerfile, timeout_s=PROBE_TIMEOUT_S) as request:
         try:
             result = build(endpoint, request, lambda _: None, cancel=cancel)
             if result.exit_status:
                 return result.error if "without a word" not in result.error else str(result.said)
-            works = (root / "out/probe").read_text(encoding="utf-8") == "works\n"
+            works = (request.output / "probe").read_text(encoding="utf-8") == "works\n"
         except CancelledError:
             raise
         except FarmError as error:
@@ -328,11 +307,7 @@ def engine_identity(report: ProbeReport, *, timeout_s: float = REACH_TIMEOUT_S) 
     if report.endpoint.is_here:
         from farm.engine import daemon_api  # only where there is a socket
 
-        try:
-            said = daemon_api.get(report.endpoint.socket, "/info", timeout_s=timeout_s)
-            info = json.loads(said)
-        except ValueError as error:
-            raise OSError("no JSON") from error
+        info = daemon_api.get_json(report.endpoint.socket, "/info", timeout_s=timeout_s)
         return str(info.get("ID", "")), str(info.get("ServerVersion", ""))
     line = "{{.ID}} {{.ServerVersion}}"
     done = report.endpoint.ask("info", "--format", line, timeout_s=timeout_s)

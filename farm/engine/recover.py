@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import tempfile
 import threading
 import time
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from farm.engine.engine import BuildRequest
+from farm.engine.engine import small_build
 from farm.errors import FarmError
 
 if TYPE_CHECKING:
@@ -48,23 +47,11 @@ def recover_log(
     """
     if not _ID.fullmatch(cache_id):
         raise ValueError(f"not the id of a cache mount: {cache_id!r}")
-    with tempfile.TemporaryDirectory(prefix="farm-log-") as name:
-        folder = Path(name)
-        (folder / "context").mkdir()
-        dockerfile = folder / "Dockerfile"
-        text = _DOCKERFILE.format(image=image, cache_id=cache_id)
-        dockerfile.write_text(text, encoding="utf-8")
-        request = BuildRequest(
-            unit="log",
-            context=folder / "context",
-            dockerfile=dockerfile,
-            target="log",
-            output=folder / "out",
-            build_args=(("ROUND", str(time.time_ns())),),
-            timeout_s=timeout_s,
-        )
+    text = _DOCKERFILE.format(image=image, cache_id=cache_id)
+    with small_build("log", text, timeout_s=timeout_s) as request:
+        anew = replace(request, build_args=(("ROUND", str(time.time_ns())),))
         try:
-            engine.solve(request, lambda _: None, cancel=threading.Event())
-            return (folder / "out" / LOG).read_bytes()
+            engine.solve(anew, lambda _: None, cancel=threading.Event())
+            return (request.output / LOG).read_bytes()
         except (FarmError, OSError):
             return None
