@@ -51,11 +51,6 @@ class BaseImage:
     archive: Path
     size_bytes: int
 
-    @property
-    def drifted(self) -> bool:
-        """Whether it has other packages than its lock says, which can no longer be had."""
-        return self.origin == "drift"
-
 
 def known(base: RootfsBase, cache: Path, *, locked: bool = False) -> ResolvedBase | None:
     """What a base is made of, if that is known without asking anybody.

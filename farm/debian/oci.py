@@ -60,10 +60,12 @@ def write_archive(layer: Path, archive: Path, *, tag: str, comment: str) -> Imag
         }
     )
     manifest_digest = _digest(manifest)
+    blobs = {"Config": _blob(config_digest), "Layers": [_blob(layer_digest)]}
+    classic = [{**blobs, "RepoTags": [tag]}]
     with tarfile.open(archive, "w", format=tarfile.GNU_FORMAT) as out:
         _add(out, "oci-layout", _json({"imageLayoutVersion": "1.0.0"}))
         _add(out, "index.json", _json(_index_of(tag, manifest_digest, len(manifest))))
-        _add(out, "manifest.json", _json(_classic_manifest(tag, config_digest, layer_digest)))
+        _add(out, "manifest.json", _json(classic))
         _add(out, _blob(manifest_digest), manifest)
         _add(out, _blob(config_digest), config)
         entry = tarfile.TarInfo(_blob(layer_digest))
@@ -74,15 +76,9 @@ def write_archive(layer: Path, archive: Path, *, tag: str, comment: str) -> Imag
     return ImageIds(layer=layer_digest, config=config_digest, manifest=manifest_digest)
 
 
-def architecture() -> str:
-    """Return this machine's architecture as images name it."""
-    machine = platform.machine()
-    return _ARCHITECTURES.get(machine, machine)
-
-
 def _config_of(layer_digest: str, comment: str) -> dict[str, object]:
     return {
-        "architecture": architecture(),
+        "architecture": _ARCHITECTURES.get(platform.machine(), platform.machine()),
         "os": "linux",
         "config": {"Env": [_PATH], "Cmd": ["/bin/bash"], "WorkingDir": "/"},
         "rootfs": {"type": "layers", "diff_ids": [layer_digest]},
@@ -96,12 +92,6 @@ def _index_of(tag: str, manifest_digest: str, size: int) -> dict[str, object]:
     names = {"org.opencontainers.image.ref.name": tag.rpartition(":")[2]}
     entry = {**_descriptor(_MANIFEST, manifest_digest, size), "annotations": names}
     return {"schemaVersion": 2, "mediaType": _INDEX, "manifests": [entry]}
-
-
-def _classic_manifest(tag: str, config_digest: str, layer_digest: str) -> list[object]:
-    return [
-        {"Config": _blob(config_digest), "RepoTags": [tag], "Layers": [_blob(layer_digest)]},
-    ]
 
 
 def _descriptor(media_type: str, digest: str, size: int) -> dict[str, object]:
@@ -123,9 +113,5 @@ def _digest(content: bytes) -> str:
     return "sha256:" + hashlib.sha256(content).hexdigest()
 
 
-def _hex(digest: str) -> str:
-    return digest.removeprefix("sha256:")
-
-
 def _blob(digest: str) -> str:
-    return f"blobs/sha256/{_hex(digest)}"
+    return f"blobs/sha256/{digest.removeprefix('sha256:')}"

@@ -21,14 +21,7 @@ _LOAD_TIMEOUT_S = 1800.0
 
 
 def load(base: BaseImage, endpoint: Endpoint, *, cancel: Cancel | None = None) -> None:
-    """Make sure that an engine has the base under its tag.
-
-    Raises:
-        BaseError: The engine refuses the archive.
-        EngineError: The engine cannot be reached.
-        StorageError: The engine's disk is full.
-        CancelledError: ``cancel`` was set.
-    """
+    """Load a base unless it is there; see `farm.engine.engine.Engine.load`."""
     ids = {base.image_id, base.manifest_digest}
     if _image_id(base.tag, endpoint) in ids:
         return

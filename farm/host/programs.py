@@ -15,7 +15,7 @@ import signal
 import subprocess
 import time
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from farm.errors import CancelledError
@@ -111,8 +111,9 @@ def run(  # noqa: PLR0913 - independent switches, keyword-only
         OSError: It cannot be started.
     """
     with started(argv, env=env, cwd=cwd, merged=merged) as child:
-        streams = _Streams(child, stdin, on_line, on_data)
-        streams.pump(_Until(argv[0], cancel, timeout_s))
+        streams = _Streams(child=child, given=memoryview(stdin), on_line=on_line, on_data=on_data)
+        name = os.path.basename(argv[0])  # noqa: PTH119 - of a command's word
+        streams.pump(_until(name, cancel, timeout_s))
         return Finished(
             status=child.wait(),
             output=bytes(streams.taken["stdout"]),
@@ -189,62 +190,55 @@ def _group_lives(child: subprocess.Popen[bytes]) -> bool:
     return True
 
 
-class _Until:
-    """When a program is given up."""
+def _until(name: str, cancel: Cancel | None, timeout_s: float | None) -> Callable[[], None]:
+    """What raises when a program is to be given up."""
+    started_s = time.monotonic()
 
-    def __init__(self, name: str, cancel: Cancel | None, timeout_s: float | None) -> None:
-        self._name = os.path.basename(name)  # noqa: PTH119 - of a command's word
-        self._cancel = cancel
-        self._timeout_s = timeout_s
-        self._deadline = None if timeout_s is None else time.monotonic() + timeout_s
+    def check() -> None:
+        if cancel is not None and cancel.is_set():
+            raise CancelledError(f"cancelled while {name!r} was running")
+        if timeout_s is not None and time.monotonic() > started_s + timeout_s:
+            raise TimeoutError(f"{name!r} did not end within {timeout_s:g} s")
 
-    def check(self) -> None:
-        if self._cancel is not None and self._cancel.is_set():
-            raise CancelledError(f"cancelled while {self._name!r} was running")
-        if self._deadline is not None and time.monotonic() > self._deadline:
-            raise TimeoutError(f"{self._name!r} did not end within {self._timeout_s:g} s")
+    return check
 
 
+@dataclass(kw_only=True)
 class _Streams:
     """The pipes of a program: all served at once, so that none of them can stop it."""
 
-    def __init__(
-        self,
-        child: subprocess.Popen[bytes],
-        stdin: bytes,
-        on_line: Callable[[str], None] | None,
-        on_data: Callable[[bytes], None] | None,
-    ) -> None:
-        self.taken = {"stdout": bytearray(), "stderr": bytearray()}
-        self._child = child
-        self._given = memoryview(stdin)
-        self._on_line = on_line
-        self._on_data = on_data
-        self._rest = b""
+    child: subprocess.Popen[bytes]
+    given: memoryview
+    on_line: Callable[[str], None] | None
+    on_data: Callable[[bytes], None] | None
+    taken: dict[str, bytearray] = field(
+        default_factory=lambda: {"stdout": bytearray(), "stderr": bytearray()}
+    )
+    rest: bytes = b""
 
-    def pump(self, until: _Until) -> None:
+    def pump(self, check: Callable[[], None]) -> None:
         """Serve the pipes until the program has ended; one that it left open does not count."""
         with selectors.DefaultSelector() as selector:
             self._register(selector)
-            while self._child.poll() is None and selector.get_map():
-                until.check()
+            while self.child.poll() is None and selector.get_map():
+                check()
                 self._serve(selector, _POLL_S)
-            while self._child.poll() is None:
-                until.check()
+            while self.child.poll() is None:
+                check()
                 time.sleep(_POLL_S / 5)
             while self._serve(selector, 0):  # what is still in the pipes
-                until.check()
-        if self._rest and self._on_line:
-            self._on_line(self._rest.decode("utf-8", "replace"))
+                check()
+        if self.rest and self.on_line:
+            self.on_line(self.rest.decode("utf-8", "replace"))
 
     def _register(self, selector: selectors.BaseSelector) -> None:
-        child = self._child
+        child = self.child
         for name, stream in (("stdout", child.stdout), ("stderr", child.stderr)):
             if stream is not None:
                 os.set_blocking(stream.fileno(), False)
                 selector.register(stream, selectors.EVENT_READ, name)
         if child.stdin is not None:
-            if self._given:
+            if self.given:
                 os.set_blocking(child.stdin.fileno(), False)
                 selector.register(child.stdin, selectors.EVENT_WRITE, "stdin")
             else:
@@ -262,22 +256,22 @@ class _Streams:
                 selector.unregister(key.fileobj)
                 continue
             came = True
-            if key.data == "stdout" and self._on_data:
-                self._on_data(data)
+            if key.data == "stdout" and self.on_data:
+                self.on_data(data)
                 continue
             room = MOST_BYTES - len(self.taken[key.data])
             self.taken[key.data] += data[: max(room, 0)]
-            if key.data == "stdout" and self._on_line:
-                *lines, self._rest = (self._rest + data).split(b"\n")
+            if key.data == "stdout" and self.on_line:
+                *lines, self.rest = (self.rest + data).split(b"\n")
                 for line in lines:
-                    self._on_line(line.decode("utf-8", "replace"))
+                    self.on_line(line.decode("utf-8", "replace"))
         return came
 
     def _give(self, selector: selectors.BaseSelector, key: selectors.SelectorKey) -> None:
         try:
-            self._given = self._given[os.write(key.fd, self._given[:_CHUNK_BYTES]) :]
+            self.given = self.given[os.write(key.fd, self.given[:_CHUNK_BYTES]) :]
         except BrokenPipeError:  # it wants no more
-            self._given = memoryview(b"")
-        if not self._given and self._child.stdin is not None:
+            self.given = memoryview(b"")
+        if not self.given and self.child.stdin is not None:
             selector.unregister(key.fileobj)
-            self._child.stdin.close()
+            self.child.stdin.close()

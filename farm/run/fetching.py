@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from farm.errors import CancelledError, FarmError, LockError
 from farm.host.network import NetworkSettings
-from farm.model.unit import RootfsBase
+from farm.host.urls import redact
 from farm.plan.resolve import lock_problem
+from farm.resolve.bases import bases_of
 from farm.source.inputs import inputs_of
-from farm.source.places import Places
+from farm.source.job import Places
 from farm.source.stage import reason_of, stage_each, summary
 
 if TYPE_CHECKING:
@@ -19,9 +20,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from farm.events import Sink
+    from farm.model.unit import RootfsBase
     from farm.plan.plan import Plan
-    from farm.source.inputs import Input
     from farm.source.job import Job
+    from farm.source.kinds import Input
     from farm.source.mirror import Mirror
 
 
@@ -71,27 +73,26 @@ def fetch(plan: Plan, job: Job, cache: Path) -> tuple[tuple[Fetched, ...], FarmE
     brought, failures = stage_each(
         tuple(users), job.store, job.sink, places=job.places, cancel=job.cancel
     )
-    settings = NetworkSettings.of_machine()
+    index = redact(NetworkSettings.of_machine().endpoint)
+
+    def row(each: Input, got: Got) -> Fetched:
+        origin = each.origin or index
+        return Fetched(
+            what=each.label, pin=each.pin, origin=origin, units=tuple(users[each]), got=got
+        )
+
     rows = [
-        Fetched(
-            what=each.label, pin=each.pin, origin=each.origin(settings), got=Got.FAILED,
-            units=tuple(users[each]), reason=reason_of(each, error), hint=error.hint,
-        )
+        replace(row(each, Got.FAILED), reason=reason_of(each, error), hint=error.hint)
         for each, error in failures
-    ]  # fmt: skip
-    unlocked = _unlocked(plan)
-    rows += unlocked
+    ]
+    rows += _unlocked(plan)
     of_bases = [_packages(base, labels, job, cache) for base, labels in _bases(plan).items()]
-    rows += [row for row, error in of_bases if error]
-    rows += [
-        Fetched(
-            what=each.label, pin=each.pin, origin=each.origin(settings), units=tuple(users[each]),
-            got=Got.PRESENT if each in before else Got.FETCHED,
-            size_bytes=job.store.path_of(sha256).stat().st_size,
-        )
-        for each, sha256 in brought.items()
-    ]  # fmt: skip
-    rows += [row for row, error in of_bases if not error]
+    rows += [of_base for of_base, error in of_bases if error]
+    for each, sha256 in brought.items():
+        size = job.store.path_of(sha256).stat().st_size
+        got = Got.PRESENT if each in before else Got.FETCHED
+        rows.append(replace(row(each, got), size_bytes=size))
+    rows += [of_base for of_base, error in of_bases if not error]
     causes: list[FarmError] = [summary(failures)] if failures else []
     causes += [error for _, error in of_bases if error]
     return tuple(rows), _error(rows, causes)
@@ -101,10 +102,8 @@ def _bases(plan: Plan) -> dict[RootfsBase, list[str]]:
     """What units are built and tried in, with the units' labels."""
     users: dict[RootfsBase, list[str]] = {}
     for unit in plan.units:
-        both = (unit.base, unit.smoke_test.base if unit.smoke_test else None)
-        for base in dict.fromkeys(both):
-            if isinstance(base, RootfsBase):
-                users.setdefault(base, []).append(unit.label)
+        for base in bases_of([unit]):
+            users.setdefault(base, []).append(unit.label)
     return users
 
 

@@ -72,7 +72,6 @@ class FirstError:
 
 @dataclass(slots=True, kw_only=True)
 class _Found:
-    rank: int
     number: int
     line: str
     before: tuple[str, ...]
@@ -145,7 +144,6 @@ class _Quote:
             return None
         heading = is_heading(own)
         return _Found(
-            rank=1,
             number=self._number,
             line=line[: _indent(line)] + own,
             before=() if wraps else lead,
@@ -208,7 +206,6 @@ class _Search:
         level = self._level(line, previous)
         if level and level not in self._found:
             self._found[level] = _Found(
-                rank=level,
                 number=number,
                 line=line,
                 before=self._lead(),

@@ -208,12 +208,9 @@ def _merge(log: BinaryIO, timed_log: Path, target: BinaryIO, *, step: str, begin
     for piece, at_start in _pieces(log):
         if at_start:
             dropping = offset > begin and piece.startswith(label, _STAMP_BYTES)
-        if dropping and not merged:
-            _insert(timed_log, target, label)
-            merged = True
         if not dropping:
             target.write(piece)
-        if offset == begin and not merged:
+        if not merged and (dropping or offset == begin):
             _insert(timed_log, target, label)
             merged = True
         offset += len(piece)

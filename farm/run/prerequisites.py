@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from farm.events import Sink
     from farm.model.unit import RootfsBase, Unit
     from farm.run.options import BuildOptions
-    from farm.source.inputs import Brought, Input
+    from farm.source.kinds import Brought, Input
     from farm.source.stage import Group
 
 

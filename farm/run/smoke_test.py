@@ -22,7 +22,7 @@ from farm.render.smoke_test import (
 )
 from farm.run.attempt import read_mapping
 from farm.run.layout import write_context
-from farm.run.logs import extract
+from farm.run.logs import extract, tail
 from farm.run.resources import Resource
 from farm.run.secrets import network_secrets
 
@@ -233,18 +233,10 @@ def _failed(told: dict[str, Any], folder: Path) -> SmokeTestError:
         )
     return SmokeTestError(
         f"{told.get('failed') or 'the smoke test'} fails in a clean container: {line}",
-        details=_last_lines(folder / LOG),
+        details=[line for line in tail(folder / LOG, _LAST_LINES) if line.strip()],
         hint=hint,
         step=STEP,
     )
-
-
-def _last_lines(log: Path) -> tuple[str, ...]:
-    try:
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return ()
-    return tuple(line for line in lines if line.strip())[-_LAST_LINES:]
 
 
 def wheel_at(folder: Path, wheel: WheelFile) -> Wheel:

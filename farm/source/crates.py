@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
     from farm.host.programs import Finished
     from farm.model.crates import Crate
-    from farm.source.inputs import CrateFile, Input
     from farm.source.job import Job
+    from farm.source.kinds import CrateFile, Input
     from farm.store.blobs import Store
 
 _PACKAGE = "crates-for-farm"

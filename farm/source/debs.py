@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from farm.debian.bases import BaseImage
     from farm.events import Event, Sink
     from farm.model.debian import ResolvedBase, RootfsBase
-    from farm.source.inputs import DebFile, Input
     from farm.source.job import Job
+    from farm.source.kinds import DebFile, Input
     from farm.store.blobs import Store
 
 _AT_ONCE = 8

@@ -20,8 +20,7 @@ from farm.host import programs
 from farm.host.locks import holding
 from farm.host.urls import redact
 from farm.source.giturls import check_git_url, submodule_url
-from farm.source.job import programs_needed
-from farm.source.places import absent
+from farm.source.job import absent, programs_needed
 from farm.source.repository import GIT, Repository, environment
 from farm.source.tar import Entry, Kind, TarWriter, archive_alias, check_path
 
@@ -30,8 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from farm.source.inputs import GitCommit
     from farm.source.job import Job
+    from farm.source.kinds import GitCommit
     from farm.store.blobs import Writer
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from bisect import bisect_left
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import pypi_simple
@@ -21,10 +22,16 @@ from farm.source.fetch import session, verify_argument
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import Any
 
 _TIMEOUT_S = (15.0, 60.0)
-_RETRIES = 4
+_RETRY = Retry(
+    total=4,
+    backoff_factor=0.3,
+    status_forcelist=(429, 500, 502, 503, 504),
+    raise_on_status=False,
+)
+# Pages, unlike files, may come compressed.
+_HEADERS = {"Accept": pypi_simple.ACCEPT_JSON_PREFERRED, "Accept-Encoding": "gzip, deflate"}
 _NEAREST = 3
 _LISTED = 4
 
@@ -135,12 +142,7 @@ class PackageIndex:
         shown = redact(self.endpoint)
         check_url(self.endpoint)
         try:
-            with _session(self.settings) as web:
-                page = pypi_simple.PyPISimple(self.endpoint, session=web).get_project_page(
-                    name, timeout=_TIMEOUT_S
-                )
-        except pypi_simple.NoSuchProjectError as error:
-            raise FetchError(f"no project {name!r} on the index {shown}") from error
+            page = self._get(name)
         except (
             requests.RequestException,
             pypi_simple.UnsupportedContentTypeError,
@@ -153,7 +155,28 @@ class PackageIndex:
                 f"cannot ask the index {shown} for {name}: {reason}",
                 hint="check the network, the proxy settings and the index setting of pip or uv",
             ) from error
+        if page is None:
+            raise FetchError(f"no project {name!r} on the index {shown}")
         return tuple(page.packages)
+
+    def _get(self, name: str) -> pypi_simple.ProjectPage | None:
+        """A project's page, None if there is none.
+
+        `pypi_simple.PyPISimple` would take the environment's CA bundle before the settings'.
+        """
+        with session() as web:
+            for scheme in ("http://", "https://"):
+                web.mount(scheme, HTTPAdapter(max_retries=_RETRY))
+            answer = web.get(
+                f"{self.endpoint.rstrip('/')}/{name}/",
+                headers=_HEADERS,
+                timeout=_TIMEOUT_S,
+                verify=verify_argument(self.settings),
+            )
+        if answer.status_code == HTTPStatus.NOT_FOUND:
+            return None
+        answer.raise_for_status()
+        return pypi_simple.ProjectPage.from_response(answer, name)
 
     def _listed(self, name: str, file: pypi_simple.DistributionPackage) -> Listed:
         check_filename(file.filename, where=f"the index, for {name}")
@@ -166,34 +189,6 @@ class PackageIndex:
         # Without user and password: `NetworkSettings.auth_for` supplies them.
         url = without_credentials(file.url)
         return Listed(filename=file.filename, url=url, sha256=sha256, size=file.size)
-
-
-def _session(settings: NetworkSettings) -> requests.Session:
-    retry = Retry(
-        total=_RETRIES,
-        backoff_factor=0.3,
-        status_forcelist=(429, 500, 502, 503, 504),
-        raise_on_status=False,
-    )
-    web: requests.Session = _VerifyingSession(settings)
-    for scheme in ("http://", "https://"):
-        web.mount(scheme, HTTPAdapter(max_retries=retry))
-    return web
-
-
-class _VerifyingSession(requests.Session):
-    """Uses the CA bundle of the settings even where the environment names another."""
-
-    def __init__(self, settings: NetworkSettings) -> None:
-        super().__init__()
-        self.headers.update(session().headers)
-        del self.headers["Accept-Encoding"]  # pages may come compressed
-        self.headers["Accept-Encoding"] = "gzip, deflate"
-        self._verify = verify_argument(settings)
-
-    def merge_environment_settings(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - as in requests
-        merged = super().merge_environment_settings(*args, **kwargs)
-        return {**merged, "verify": self._verify}
 
 
 def _version(text: str | None) -> Version | None:

@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from farm.source.kinds import (
-    Brought,
     CrateFile,
     DebFile,
     GitCommit,
-    HashedFile,
     IndexFile,
     Input,
     Sdist,
@@ -23,23 +21,6 @@ if TYPE_CHECKING:
     from farm.model.crates import CrateSet
     from farm.model.debian import ResolvedBase
     from farm.model.unit import Pin, Source, Unit, UnitKey
-
-__all__ = [
-    "Brought",
-    "CrateFile",
-    "DebFile",
-    "GitCommit",
-    "HashedFile",
-    "IndexFile",
-    "Input",
-    "Sdist",
-    "Tree",
-    "UrlFile",
-    "debs_of",
-    "input_of_pin",
-    "input_of_source",
-    "inputs_of",
-]
 
 
 def input_of_source(source: Source, key: UnitKey) -> Input:

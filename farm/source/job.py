@@ -8,15 +8,31 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from farm.errors import FetchError
-from farm.source.places import Places
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from farm.events import Sink
     from farm.source.fetch import Fetcher
     from farm.source.index import Listed, PackageIndex
+    from farm.source.mirror import Mirror
     from farm.store.blobs import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Places:
+    """``mirror`` is asked before the network, which ``offline`` forbids; ``keep`` is filled.
+
+    ``cargo`` brings a cargo where PATH has none that runs; it returns the program.
+    ``snapshots`` says where Debian's snapshot archive is; see `farm.debian.archive.snapshots`.
+    """
+
+    offline: bool = False
+    mirror: Mirror | None = None
+    keep: Mirror | None = None
+    cargo: Callable[[Sink, threading.Event], Path] | None = None
+    snapshots: Callable[[], str] = str
 
 
 @dataclass(eq=False, kw_only=True)
@@ -70,6 +86,14 @@ class Job:
     def fetch_listed(self, file: Listed) -> None:
         """Download a file of the index; raises like `Input.bring`."""
         self.fetch(file.url, sha256=file.sha256, task=file.filename, size=file.size)
+
+
+def absent(what: str) -> FetchError:
+    """The error where something would have to be fetched, and must not be."""
+    return FetchError(
+        f"{what}: not in the store, and fetching is switched off",
+        hint="run it once without --offline, or name a folder that has it with --source-mirror",
+    )
 
 
 @contextmanager

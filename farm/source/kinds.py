@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path  # noqa: TC003 - dataclass fields are introspected when printed as JSON
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from farm.errors import CancelledError, FarmError
 from farm.host.urls import check_filename, redact
 from farm.model.unit import git_digest
-from farm.source.places import absent
+from farm.source.job import absent
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator, Sequence
 
-    from farm.host.network import NetworkSettings
     from farm.model.crates import Crate
     from farm.model.debian import Deb, ResolvedBase
     from farm.source.job import Job
@@ -26,12 +25,10 @@ Brought: TypeAlias = "tuple[dict[Input, str], list[tuple[Input, FarmError]]]"
 """The sha256 of each input's file, and what could not be had."""
 
 
-class Input(Protocol):
+class Input(ABC):
     """Something that a build needs; hashable, and equal to what says the same."""
 
-    def __hash__(self) -> int:
-        """Stand for the one that each kind has by its fields: mypy asks for it here."""
-        return object.__hash__(self)
+    __slots__ = ()
 
     @property
     @abstractmethod
@@ -48,9 +45,15 @@ class Input(Protocol):
     def digest(self) -> str:
         """What a build context calls it: ``sha256:…``, ``git:…`` or ``tree:…``."""
 
-    @abstractmethod
-    def origin(self, settings: NetworkSettings) -> str:
-        """Where it comes from, for display."""
+    @property
+    def origin(self) -> str:
+        """Where it comes from, for display, without credentials; empty for the package index."""
+        return ""
+
+    @property
+    def described(self) -> str:
+        """Its name with where it comes from, unless that is what everything comes from."""
+        return f"{self.label} from {self.origin}" if self.origin else self.label
 
     def present(self, store: Store) -> str | None:
         """The sha256 of its file if the store has it."""
@@ -68,11 +71,6 @@ class Input(Protocol):
             StorageError: the disk is full.
             CancelledError: ``job.cancel`` was set; what has come is kept.
         """
-
-    @property
-    def described(self) -> str:
-        """Its name with where it comes from, unless that is what everything comes from."""
-        return self.label
 
     @property
     def group(self) -> Hashable:
@@ -146,22 +144,13 @@ class HashedFile(Input):
     def download(self, job: Job) -> None:
         """Bring it over the network; raises like `bring`."""
 
-    def names_in(self, folder: Path) -> Iterator[str]:
+    def names_in(self, _folder: Path, /) -> Iterator[str]:
         """What it may be called in a mirror's folder, besides its sha256."""
-        del folder
         yield check_filename(self.filename, where="mirror")
 
 
-class _OnIndex(HashedFile):
-    """A file of a version on the package index."""
-
-    def origin(self, settings: NetworkSettings) -> str:
-        """The package index."""
-        return redact(settings.endpoint)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sdist(_OnIndex):
+class Sdist(HashedFile):
     """The source distribution of a version, from the package index."""
 
     name: str
@@ -182,7 +171,7 @@ class Sdist(_OnIndex):
         job.index.find_sdist(self.name, self.version)
         job.fetch_listed(job.index.find_file(self.name, self.version, sha256=self.sha256))
 
-    def names_in(self, folder: Path) -> Iterator[str]:
+    def names_in(self, folder: Path, /) -> Iterator[str]:
         """However its project spells its own name."""
         yield self.filename
         if folder.is_dir():
@@ -199,7 +188,7 @@ class Sdist(_OnIndex):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class IndexFile(_OnIndex):
+class IndexFile(HashedFile):
     """One file of a version (a locked wheel) from the package index."""
 
     name: str
@@ -224,13 +213,8 @@ class UrlFile(HashedFile):
     size: int | None = None
 
     @property
-    def described(self) -> str:
-        """Its name and its first URL, without credentials."""
-        return f"{self.label} from {redact(self.urls[0])}"
-
-    def origin(self, settings: NetworkSettings) -> str:
-        """Its first URL, without credentials."""
-        del settings
+    def origin(self) -> str:
+        """Its first URL."""
         return redact(self.urls[0])
 
     def download(self, job: Job) -> None:
@@ -294,9 +278,9 @@ class CrateFile(_Together):
         """Its name."""
         return f"crate {self.name} {self.version}"
 
-    def origin(self, settings: NetworkSettings) -> str:
+    @property
+    def origin(self) -> str:
         """Whatever registry cargo is set up with."""
-        del settings
         return "cargo's registry"
 
     @property
@@ -328,9 +312,9 @@ class DebFile(_Together):
         """Its name."""
         return f"package {self.deb.name} {self.deb.version}"
 
-    def origin(self, settings: NetworkSettings) -> str:
+    @property
+    def origin(self) -> str:
         """Whatever mirror apt is set up with."""
-        del settings
         return "Debian's mirror"
 
     @property
@@ -372,13 +356,8 @@ class GitCommit(Input):
         return git_digest(self.commit, self.submodules)
 
     @property
-    def described(self) -> str:
-        """Its commit and its URL, without credentials."""
-        return f"{self.label} from {redact(self.url)}"
-
-    def origin(self, settings: NetworkSettings) -> str:
-        """Its URL, without credentials."""
-        del settings
+    def origin(self) -> str:
+        """Its URL."""
         return redact(self.url)
 
     def bring(self, job: Job) -> str:
@@ -408,9 +387,9 @@ class Tree(Input):
         """Nobody pins it: it counts as it lies there."""
         return ""
 
-    def origin(self, settings: NetworkSettings) -> str:
+    @property
+    def origin(self) -> str:
         """Where it lies."""
-        del settings
         return str(self.path)
 
     def present(self, store: Store) -> str:

@@ -23,7 +23,7 @@ from farm.host.urls import check_filename, redact
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from farm.source.inputs import HashedFile
+    from farm.source.kinds import HashedFile
     from farm.store.blobs import Store
 
 _PARTS = 2

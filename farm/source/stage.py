@@ -12,14 +12,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from farm.errors import CancelledError, FarmError, FetchError, IntegrityError, StorageError
-from farm.source.job import Job
-from farm.source.places import Places
+from farm.source.job import Job, Places
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Sequence
 
     from farm.events import Sink
-    from farm.source.inputs import Brought, Input
+    from farm.source.kinds import Brought, Input
     from farm.store.blobs import Store
 
 _POLL_S = 0.2

@@ -11,8 +11,6 @@ from typing import IO, TYPE_CHECKING, cast
 from farm.errors import FetchError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from farm.store.blobs import Writer
 
 # Everything lies below this folder, so that every source unpacks the same way.
@@ -123,8 +121,3 @@ def check_path(path: str) -> list[str]:
     if any(part in {"", ".", ".."} or part.lower() == ".git" or "\0" in part for part in parts):
         raise FetchError(f"unusable path in a source tree: {path[:200]!r}")
     return parts
-
-
-def sorted_entries(entries: Iterable[Entry]) -> list[Entry]:
-    """By the parts of the path, so that a folder's content follows the folder."""
-    return sorted(entries, key=lambda entry: entry.path.split("/"))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from farm.errors import IntegrityError
 from farm.load.trees import digest_of, tree_files
-from farm.source.tar import Entry, Kind, TarWriter, archive_alias, sorted_entries
+from farm.source.tar import Entry, Kind, TarWriter, archive_alias
 from farm.store.blobs import STORED_TIME_S
 
 if TYPE_CHECKING:
@@ -29,18 +29,16 @@ def pack_tree(folder: Path, digest: str, store: Store) -> str:
         RecipeError: a link or a device inside, or too many files.
         StorageError: the disk is full.
     """
-    entries = [
-        Entry(path=path.relative_to(folder).as_posix(), kind=Kind.FILE)
-        for path in tree_files(folder)
-    ]
+    files = tree_files(folder)
     packed: list[tuple[str, bool, str]] = []
     with store.writer() as writer:
         tar = TarWriter(writer, time_s=STORED_TIME_S)
-        for entry in sorted_entries(entries):
-            content, executable = _read(folder / entry.path)
+        for path in files:
+            name = path.relative_to(folder).as_posix()
+            content, executable = _read(path)
             kind = Kind.PROGRAM if executable else Kind.FILE
-            tar.add(Entry(path=entry.path, kind=kind, size=len(content)), io.BytesIO(content))
-            packed.append((entry.path, executable, hashlib.sha256(content).hexdigest()))
+            tar.add(Entry(path=name, kind=kind, size=len(content)), io.BytesIO(content))
+            packed.append((name, executable, hashlib.sha256(content).hexdigest()))
         tar.close()
         # What counts is what was packed: the folder may be written meanwhile.
         if f"tree:{digest_of(packed)}" != digest:

@@ -13,9 +13,9 @@ import pytest
 from farm.debian import cargo
 from farm.errors import CancelledError, FarmError, FetchError, IntegrityError
 from farm.events import TaskProgress
-from farm.source.inputs import CrateFile
+from farm.source.job import Places
+from farm.source.kinds import CrateFile
 from farm.source.mirror import Mirror
-from farm.source.places import Places
 from farm.source.stage import stage, stage_each
 from farm.store.blobs import Store
 from tests.support.crates import Registry

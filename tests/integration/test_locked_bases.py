@@ -56,8 +56,8 @@ def test_when_debian_moved_on_the_base_is_made_of_what_there_is_unless_refused(
     with pytest.raises(LockError, match="can no longer be had"):
         base_image(outdated, job, farm_cache, locked=True)
     made = base_image(outdated, job, farm_cache)
-    assert made.drifted
+    assert made.origin == "drift"
     assert made.tag == base_at(farm_cache, locked).tag
     (notice,) = [event for event in events if isinstance(event, Notice)]
     assert made.tag in notice.text
-    assert base_at(farm_cache, outdated, offline=True).drifted
+    assert base_at(farm_cache, outdated, offline=True).origin == "drift"

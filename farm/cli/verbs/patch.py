@@ -146,7 +146,7 @@ def _staged(series: Series, store: Store, source_mirror: Path | None, *, offline
     """The archive of the source, brought here if it is not."""
     from farm.console.choose import make_view
     from farm.source.inputs import input_of_source
-    from farm.source.places import Places
+    from farm.source.job import Places
     from farm.source.stage import stage
 
     wanted = input_of_source(series.source, series.key)

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from farm.model.unit import Unit
     from farm.plan.plan import Plan
     from farm.run.settle import Settled
-    from farm.source.inputs import DebFile
+    from farm.source.kinds import DebFile
 
 PATIENCE_S = 300.0
 RECIPE = """\

@@ -12,9 +12,9 @@ from farm.errors import FetchError, IntegrityError, StorageError
 from farm.host.programs import Finished
 from farm.model.crates import Crate
 from farm.source.crates import _environment, _failure, lock_text, manifest
-from farm.source.inputs import CrateFile
+from farm.source.job import Places
+from farm.source.kinds import CrateFile
 from farm.source.mirror import Mirror
-from farm.source.places import Places
 from farm.source.stage import stage, stage_each
 from tests.support.crates import REGISTRY, crate_bytes, sha256
 
@@ -66,9 +66,9 @@ def test_a_wrong_one_in_a_mirror_is_told_beside_those_that_are_lacking(
         stage(WANTS, store, sink, places=places)
     assert caught.value.message == "3 sources could not be brought"
     assert [line.partition(":")[0] for line in caught.value.details] == [
-        "crate one 1.0.0",
-        "crate three 1.0.0",
-        "crate four 1.0.0",
+        "crate one 1.0.0 from cargo's registry",
+        "crate three 1.0.0 from cargo's registry",
+        "crate four 1.0.0 from cargo's registry",
     ]
 
 

@@ -16,9 +16,8 @@ from farm.model.unit import RootfsBase
 from farm.source import debs
 from farm.source.fetch import Fetcher, GoneError
 from farm.source.inputs import debs_of
-from farm.source.job import Job
+from farm.source.job import Job, Places
 from farm.source.mirror import Mirror
-from farm.source.places import Places
 from farm.source.stage import groups
 from farm.store.blobs import Store
 from tests.support.debian import DATE, deb

@@ -14,8 +14,8 @@ import pytest
 from farm.errors import CancelledError, FetchError, StorageError
 from farm.events import Event, Notice, TaskProgress
 from farm.source.git import fetch_commit
-from farm.source.inputs import GitCommit
 from farm.source.job import Job
+from farm.source.kinds import GitCommit
 from farm.source.tar import archive_alias
 from farm.store.blobs import Store
 

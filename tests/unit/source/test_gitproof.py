@@ -16,8 +16,8 @@ from farm.load.trees import tree_digest
 from farm.model.unit import git_digest
 from farm.source import gitproof
 from farm.source.git import fetch_commit
-from farm.source.inputs import GitCommit
 from farm.source.job import Job
+from farm.source.kinds import GitCommit
 from farm.source.tree import pack_tree
 from tests.unit.source.test_git import commit_all, git, nested, repository
 

@@ -13,9 +13,9 @@ import pytest
 
 from farm.errors import FetchError, IntegrityError, UsageError
 from farm.load.trees import tree_digest
-from farm.source.inputs import GitCommit, IndexFile, Sdist, Tree, UrlFile
+from farm.source.job import Places
+from farm.source.kinds import GitCommit, IndexFile, Sdist, Tree, UrlFile
 from farm.source.mirror import Mirror
-from farm.source.places import Places
 from farm.source.stage import stage, stage_each
 from farm.source.tar import archive_alias
 from farm.store.blobs import Store
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from farm.events import Event
-    from farm.source.inputs import HashedFile, Input
+    from farm.source.kinds import HashedFile, Input
     from tests.unit.conftest import Web
 
     Sink = Callable[[Event], None]

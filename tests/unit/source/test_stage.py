@@ -18,18 +18,9 @@ from farm.load.trees import tree_digest
 from farm.model.crates import Crate
 from farm.model.unit import Pin, Source, UnitKey
 from farm.source.fetch import GoneError
-from farm.source.inputs import (
-    CrateFile,
-    GitCommit,
-    IndexFile,
-    Input,
-    Sdist,
-    Tree,
-    UrlFile,
-    input_of_pin,
-    input_of_source,
-)
-from farm.source.places import Places
+from farm.source.inputs import input_of_pin, input_of_source
+from farm.source.job import Places
+from farm.source.kinds import CrateFile, GitCommit, IndexFile, Input, Sdist, Tree, UrlFile
 from farm.source.stage import groups, stage, summary
 from farm.source.tar import archive_alias
 from farm.store.blobs import Store
@@ -101,7 +92,7 @@ socket.getaddrinfo = refuse
 from pathlib import Path
 from farm.source.stage import stage
 from farm.store.blobs import Store
-from farm.source.inputs import GitCommit, IndexFile, Sdist, Tree, UrlFile
+from farm.source.kinds import GitCommit, IndexFile, Sdist, Tree, UrlFile
 sha = {sha256!r}
 wants = [
     Sdist(name="a", version="1", sha256=sha),
@@ -242,7 +233,7 @@ def test_ctrl_c_ends_the_process_and_the_next_run_resumes(
 from pathlib import Path
 from farm.source.stage import stage
 from farm.store.blobs import Store
-from farm.source.inputs import UrlFile
+from farm.source.kinds import UrlFile
 want = UrlFile(urls={want.urls!r}, sha256={want.sha256!r}, filename="f")
 stage([want], Store(Path({str(store.root)!r})), lambda event: None)
 """
@@ -385,7 +376,7 @@ from pathlib import Path
 from farm.host.network import NetworkSettings
 from farm.model.crates import Crate
 from farm.model.unit import LockInputs
-from farm.source.inputs import CrateFile, GitCommit
+from farm.source.kinds import CrateFile, GitCommit
 from farm.source.stage import stage
 from farm.store.blobs import Store
 os.environ["PATH"] = {str(tmp_path)!r} + ":/usr/sbin:/usr/bin:/sbin:/bin"
