@@ -7,7 +7,6 @@ computes the closure, and fetches it, checked against the signed index;
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 from typing import TYPE_CHECKING
@@ -109,7 +108,7 @@ class Apt:
     def environment(self) -> Mapping[str, str]:
         """Return apt's whole environment."""
         return {
-            "PATH": os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin",
+            "PATH": programs.search_path(),
             "LC_ALL": "C.UTF-8",
             "APT_CONFIG": str(self.folder / "apt.conf"),
             "DEBIAN_FRONTEND": "noninteractive",
@@ -276,7 +275,7 @@ def unpack(
     """
     root.mkdir(parents=True)
     root.chmod(0o755)
-    env = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"}
+    env = {"PATH": programs.search_path(), "LC_ALL": "C.UTF-8"}
     total = len(archives)
     for number, package in enumerate(archives, start=1):
         command = ("dpkg-deb", "-x", str(package), str(root))

@@ -252,7 +252,7 @@ def require_tools(tools: Sequence[tuple[str, str]], *, purpose: str) -> None:
     Raises:
         EngineError: Naming everything that is missing.
     """
-    path = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/sbin"))
+    path = programs.search_path()
     missing = [pair for pair in tools if shutil.which(pair[0], path=path) is None]
     if missing:
         names = ", ".join(tool for tool, _ in missing)

@@ -159,8 +159,7 @@ def environment() -> dict[str, str]:
 
 def host_environment() -> dict[str, str]:
     """Return the environment in which ``Toolbox.inside`` finds the host's programs."""
-    path = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin", "/usr/bin"))
-    return {**environment(), "PATH": path}
+    return {**environment(), "PATH": programs.search_path()}
 
 
 def held(tools: Toolbox) -> AbstractContextManager[int]:

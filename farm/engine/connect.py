@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from farm.engine.docker import DockerEngine
-from farm.engine.endpoint import Endpoint
 from farm.engine.probe import (
     NO_BUILDX,
     NO_HEREDOCS,
@@ -168,26 +167,19 @@ def _remembered(cache: Path) -> ProbeReport | None:
     """Return an earlier probe if nothing has changed since; None if it must be done again."""
     if dead_socket(os.environ):
         return None
+    from pydantic import TypeAdapter  # not needed where no Docker answers
+
     try:
         kept = json.loads(_file(cache).read_text(encoding="utf-8"))
         if not 0 <= time.time() - kept["checked_s"] < _FRESH_S:
             return None
-        report = _report(kept["report"])
+        report = TypeAdapter(ProbeReport).validate_python(kept["report"])
         if engine_identity(report) != (report.engine_id, report.version):
             return None
     except (OSError, ValueError, LookupError, TypeError, EngineError):
         return None
     buildx = report.endpoint.buildx if report.endpoint else ()
     return report if all(Path(part).exists() for part in buildx if part.startswith("/")) else None
-
-
-def _report(kept: dict[str, Any]) -> ProbeReport:
-    endpoint = kept.pop("endpoint")
-    if endpoint is not None:
-        lists = {name: tuple(endpoint[name]) for name in ("docker", "buildx")}
-        env = tuple((name, value) for name, value in endpoint["env"])
-        endpoint = Endpoint(**endpoint | lists | {"env": env})
-    return ProbeReport(**{**kept, "missing": tuple(kept["missing"]), "endpoint": endpoint})
 
 
 def _remember(cache: Path, report: ProbeReport) -> None:

@@ -40,7 +40,6 @@ _PERCENT = re.compile(r"\s*\[\s*(?P<done>\d{1,3})%\]")  # make, as cmake generat
 _CONTROL = re.compile(
     r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|[\0-\x08\x0a-\x1f\x7f]"
 )
-_FRACTION = re.compile(r"(\.\d{1,6})\d*")
 _SOLVE_ERROR = re.compile(r"(?:ERROR|error): (?P<text>.*)")
 
 
@@ -130,7 +129,7 @@ def seconds(stamp: object) -> float | None:
     Anything else gives None: a stream that is odd in one place is still read on.
     """
     try:
-        return datetime.fromisoformat(_FRACTION.sub(r"\1", str(stamp))).timestamp()
+        return datetime.fromisoformat(str(stamp)).timestamp()
     except (ValueError, OverflowError):
         return None
 

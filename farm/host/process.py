@@ -26,10 +26,7 @@ class ProcessId:
 
     def alive(self) -> bool:
         """Tell whether this very process runs (a zombie does not)."""
-        if _boot_id() != self.boot_id:
-            return False
-        stat = _stat(self.pid)
-        return stat is not None and stat == ("", self.start_ticks)
+        return _boot_id() == self.boot_id and _started(self.pid) == self.start_ticks
 
     def send(self, number: signal.Signals) -> bool:
         """Send a signal; return whether the process was there to get it."""
@@ -68,10 +65,10 @@ class ProcessId:
 
 def identify(pid: int) -> ProcessId | None:
     """Return the identity of a running process, or None if there is none."""
-    stat = _stat(pid)
-    if stat is None or stat[0]:
+    start_ticks = _started(pid)
+    if start_ticks is None:
         return None
-    return ProcessId(pid=pid, start_ticks=stat[1], boot_id=_boot_id())
+    return ProcessId(pid=pid, start_ticks=start_ticks, boot_id=_boot_id())
 
 
 def read_identity(file: Path) -> ProcessId | None:
@@ -90,13 +87,12 @@ def _boot_id() -> str:
     return _BOOT_ID.read_text(encoding="ascii").strip()
 
 
-def _stat(pid: int) -> tuple[str, int] | None:
-    """Return ("" or "dead", start time), or None if there is no such process."""
+def _started(pid: int) -> int | None:
+    """When a process began, in clock ticks; None if there is none, or only a zombie."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
     # The name in parentheses may itself hold spaces and parentheses.
     fields = text.rpartition(")")[2].split()
-    dead = "dead" if fields[0] in {"Z", "X"} else ""
-    return dead, int(fields[_FIELDS_BEFORE_START])
+    return None if fields[0] in {"Z", "X"} else int(fields[_FIELDS_BEFORE_START])

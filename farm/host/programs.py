@@ -32,7 +32,6 @@ MOST_BYTES = 64 << 20
 _POLL_S = 0.05
 _GRACE_S = 1.0
 _CHUNK_BYTES = 1 << 16
-_STANDARD = "/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class Cancel(Protocol):
@@ -158,10 +157,14 @@ def started(
                     stream.close()
 
 
+def search_path(env: Mapping[str, str] = os.environ) -> str:
+    """PATH, and where the programs of administrators are, which users need not have on theirs."""
+    return f"{env.get('PATH', os.defpath)}:/usr/sbin:/sbin"
+
+
 def tied(env: Mapping[str, str]) -> tuple[str, ...]:
     """What ties a program to the life of the thread that starts it, where the machine has it."""
-    path = os.pathsep.join((env.get("PATH", os.defpath), _STANDARD))
-    setpriv = shutil.which(TIED[0], path=path)
+    setpriv = shutil.which(TIED[0], path=f"{search_path(env)}:/usr/bin:/bin")
     return (setpriv, *TIED[1:]) if setpriv else ()
 
 

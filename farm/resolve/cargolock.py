@@ -11,14 +11,10 @@ from __future__ import annotations
 
 import re
 import tomllib
-from typing import TYPE_CHECKING
 
 from farm.errors import LockError
 from farm.load.crates import GIT, NAME, VERSION, contradictions
 from farm.model.crates import Crate
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 MAX_BYTES = 8 << 20
 _MAX_PACKAGES = 20_000
@@ -102,13 +98,11 @@ def _crate(package: object, checksums: object) -> Crate | None:
 
 
 def _refused(problems: list[str], where: str) -> LockError:
-    def told() -> Iterator[str]:
-        yield from problems[:_SHOWN]
-        if len(problems) > _SHOWN:
-            yield f"and {len(problems) - _SHOWN} more"
-
+    told = problems[:_SHOWN]
+    if len(problems) > _SHOWN:
+        told.append(f"and {len(problems) - _SHOWN} more")
     return LockError(
-        f"{where} cannot be locked: {'; '.join(told())}",
+        f"{where} cannot be locked: {'; '.join(told)}",
         hint="only crates of cargo's default registry with a checksum, and git crates with a "
         "full commit, can be staged",
         details=problems,

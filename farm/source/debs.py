@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from farm.debian.bases import BaseImage
-    from farm.events import Event, Sink
+    from farm.events import Sink
     from farm.model.debian import ResolvedBase, RootfsBase
     from farm.source.job import Job
     from farm.source.kinds import DebFile, Input
@@ -111,7 +111,7 @@ def _fetch_all(wanted: Sequence[DebFile], job: Job) -> None:
     base = wanted[0].base
     snapshots = job.places.snapshots()
     settings = replace(job.fetcher.settings, proxies=tuple(archive.proxies().items()))
-    fetcher = replace(job.fetcher, sink=_quiet, settings=settings)
+    fetcher = replace(job.fetcher, sink=lambda _: None, settings=settings)
     counted = _Counted(
         sink=job.sink,
         task=f"fetch the packages of {base.tag}",
@@ -151,7 +151,3 @@ class _Counted:
             self.sink(
                 TaskProgress(task=self.task, done=self.done, total=self.total, finished=finished)
             )
-
-
-def _quiet(event: Event, /) -> None:
-    del event

@@ -35,6 +35,7 @@ _TIMEOUT_S = (15.0, 60.0)
 _CHUNK_BYTES = 1 << 17
 _REPORT_EVERY_S = 0.1
 _HINT = "check the URL, the network and the proxy settings, then run it again"
+_CHANGED_HINT = "the file was changed where it lies, or the pinned hash is wrong"
 _CA_HINT = "if your network has a CA of its own, name its bundle in SSL_CERT_FILE"
 
 
@@ -218,7 +219,7 @@ class _Transfer:
             raise IntegrityError(
                 f"{self._download.task}: expected sha256 {self._download.sha256}, got {got} "
                 f"({size:,} bytes) from {redact(self._download.url)}; discarded",
-                hint="the file was changed where it lies, or the pinned hash is wrong",
+                hint=_CHANGED_HINT,
             )
         self._restarted = True
         self._restart()
@@ -329,7 +330,7 @@ class _Transfer:
             raise IntegrityError(
                 f"{self._download.task}: more than the declared {self._download.limit:,} bytes "
                 f"come from {redact(self._download.url)}; not taken",
-                hint="the file was changed where it lies, or the pinned hash is wrong",
+                hint=_CHANGED_HINT,
             )
 
     def _failure(

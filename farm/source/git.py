@@ -221,9 +221,10 @@ class _Fetch:
             yield _Blob(entry=folder, blob="", repository=repository)
             if submodules is True or (submodules and prefix + name in submodules):
                 self.brought.add(prefix + name)
-                url = _url_of(repository, urls, name)
+                if name not in urls:
+                    raise FetchError(f".gitmodules of {repository.commit} has no URL for {name!r}")
                 yield from self._blobs(
-                    self._fetch(url, commit),
+                    self._fetch(submodule_url(repository.url, urls[name]), commit),
                     prefix=f"{prefix}{name}/",
                     submodules=submodules,
                     depth=depth + 1,
@@ -333,13 +334,8 @@ def _submodule_urls(repository: Repository) -> dict[str, str]:
         key, _, value = item.partition("\n")
         name, _, variable = key.removeprefix("submodule.").rpartition(".")
         settings.setdefault(name, {})[variable] = value
-    return {found["path"]: found["url"] for found in settings.values() if len(found) == 2}  # noqa: PLR2004 - path and url
-
-
-def _url_of(repository: Repository, urls: Mapping[str, str], name: str) -> str:
-    if name not in urls:
-        raise FetchError(f".gitmodules of {repository.commit} has no URL for {name!r}")
-    return submodule_url(repository.url, urls[name])
+    both = (found for found in settings.values() if {"path", "url"} <= found.keys())
+    return {found["path"]: found["url"] for found in both}
 
 
 def _refused(url: str, commit: str, done: programs.Finished) -> FetchError:

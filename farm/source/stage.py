@@ -190,15 +190,11 @@ def summary(failures: Sequence[tuple[Input, FarmError]]) -> FarmError:
 
 def _names(inputs: Sequence[Input]) -> list[str]:
     """What a reason is about; many that are brought at once in one line."""
-    return [
-        name
-        for group in groups(inputs)
-        for name in (
-            [group.label]
-            if len(group.inputs) > _FEW
-            else [each.described for each in group.inputs]
-        )
-    ]
+    names: list[str] = []
+    for group in groups(inputs):
+        few = len(group.inputs) <= _FEW
+        names += [each.described for each in group.inputs] if few else [group.label]
+    return names
 
 
 def listed(inputs: Sequence[Input]) -> str:
