@@ -70,9 +70,7 @@ def fetch(plan: Plan, job: Job, cache: Path) -> tuple[tuple[Fetched, ...], FarmE
         for each in inputs_of(unit):
             users.setdefault(each, []).append(unit.label)
     before = {each for each in users if each.present(job.store)}
-    brought, failures = stage_each(
-        tuple(users), job.store, job.sink, places=job.places, cancel=job.cancel
-    )
+    brought, failures = stage_each(tuple(users), job)
     index = redact(NetworkSettings.of_machine().endpoint)
 
     def row(each: Input, got: Got) -> Fetched:

@@ -18,7 +18,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from farm.errors import CancelledError, FarmError, FetchError, IntegrityError
+from farm.errors import FarmError, FetchError, IntegrityError
 from farm.events import TaskProgress
 from farm.host import programs
 from farm.host.files import full_disk, says_full, storage_errors
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from farm.host.programs import Finished
     from farm.model.crates import Crate
     from farm.source.job import Job
-    from farm.source.kinds import CrateFile, Input
+    from farm.source.kinds import CrateFile
     from farm.store.blobs import Store
 
 _PACKAGE = "crates-for-farm"
@@ -52,18 +52,13 @@ _TOLD_LINES = 15
 _WRONG = re.compile(r"checksum for `|failed to verify the checksum")
 
 
-def fetch_crates(wanted: Sequence[CrateFile], job: Job) -> list[tuple[Input, FarmError]]:
-    """Bring crates of one Cargo.lock; those that cargo did not bring are returned with one error.
+def fetch_crates(wanted: Sequence[CrateFile], job: Job) -> None:
+    """Bring crates of one Cargo.lock, by one cargo that fetches all as they fit together.
 
     Raises:
+        FetchError, IntegrityError, StorageError: Of all that cargo did not bring.
         CancelledError: cancelled; cargo has been ended.
     """
-    failed = _by_cargo(wanted, job)
-    return [(each, failed) for each in wanted if failed and not each.present(job.store)]
-
-
-def _by_cargo(wanted: Sequence[CrateFile], job: Job) -> FarmError | None:
-    """Fetch with all crates of the Cargo.lock, which fit together as that says."""
     task = f"fetch {listed(wanted)}"
     got: set[CrateFile] = set()
     _report(job, task, 0, len(wanted))
@@ -71,14 +66,11 @@ def _by_cargo(wanted: Sequence[CrateFile], job: Job) -> FarmError | None:
         with job.store.work_folder() as work:
             done = _run(work, [crate for crate in wanted[0].among if crate.sha256], job)
             got = {each for each in wanted if _take(work, each, job.store)}
-    except CancelledError:
-        raise
-    except FarmError as error:
-        return error
     finally:
         _report(job, task, len(got), len(wanted), finished=True)
     lacking = [each for each in wanted if each not in got]
-    return _failure(lacking, done, job.store.root) if lacking else None
+    if lacking:
+        raise _failure(lacking, done, job.store.root)
 
 
 def _report(job: Job, task: str, done: int, total: int, *, finished: bool = False) -> None:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from farm.debian import archive, bases
-from farm.errors import CancelledError, FarmError
 from farm.events import TaskProgress
 from farm.source.fetch import Download, GoneError
 from farm.source.inputs import debs_of
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from farm.debian.bases import BaseImage
+    from farm.errors import FarmError
     from farm.events import Sink
     from farm.model.debian import ResolvedBase, RootfsBase
     from farm.source.job import Job
@@ -92,22 +92,13 @@ def _bring(resolved: ResolvedBase, job: Job) -> dict[str, Path]:
     return {deb.sha256: job.store.path_of(deb.sha256) for deb in resolved.debs}
 
 
-def fetch_debs(wanted: Sequence[DebFile], job: Job) -> list[tuple[Input, FarmError]]:
-    """Bring packages of one base; those that did not come are returned with one error.
+def fetch_debs(wanted: Sequence[DebFile], job: Job) -> None:
+    """Bring packages of one base, several at once, told as one.
 
     Raises:
+        GoneError, FetchError, IntegrityError, StorageError: Of one that did not come.
         CancelledError: What has come is kept.
     """
-    try:
-        _fetch_all(wanted, job)
-    except CancelledError:
-        raise
-    except FarmError as error:
-        return [(each, error) for each in wanted if not each.present(job.store)]
-    return []
-
-
-def _fetch_all(wanted: Sequence[DebFile], job: Job) -> None:
     base = wanted[0].base
     snapshots = job.places.snapshots()
     settings = replace(job.fetcher.settings, proxies=tuple(archive.proxies().items()))

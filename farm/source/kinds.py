@@ -226,11 +226,10 @@ class _Together(HashedFile):
     """A file that is downloaded together with others."""
 
     @abstractmethod
-    def download_all(self, wanted: Sequence[Any], job: Job) -> list[tuple[Input, FarmError]]:
-        """Bring files of this group over the network; returns those that did not come, and why.
+    def download_all(self, wanted: Sequence[Any], job: Job) -> None:
+        """Bring files of this group over the network; raises like `bring` where one did not come.
 
-        Raises:
-            CancelledError: ``job.cancel`` was set; what has come is kept.
+        What has come is kept in any case.
         """
 
     def bring_group(self, inputs: Sequence[Input], job: Job) -> Brought:
@@ -247,7 +246,12 @@ class _Together(HashedFile):
         if job.places.offline:
             failures += [(each, absent(each.label)) for each in missing]
         elif missing:
-            failures += self.download_all(missing, job)
+            try:
+                self.download_all(missing, job)
+            except CancelledError:
+                raise
+            except FarmError as error:
+                failures += [(each, error) for each in missing if not each.present(job.store)]
         lost = {each for each, _ in failures}
         brought = [each for each in files if each not in lost]
         for each in brought if job.places.keep else ():
@@ -256,8 +260,7 @@ class _Together(HashedFile):
 
     def download(self, job: Job) -> None:
         """It alone."""
-        for _, error in self.download_all([self], job):
-            raise error
+        self.download_all([self], job)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -288,11 +291,11 @@ class CrateFile(_Together):
         """The crates of one Cargo.lock."""
         return ("crates", self.among)
 
-    def download_all(self, wanted: Sequence[CrateFile], job: Job) -> list[tuple[Input, FarmError]]:
+    def download_all(self, wanted: Sequence[CrateFile], job: Job) -> None:
         """By one cargo, which has one reason for all."""
         from farm.source.crates import fetch_crates
 
-        return fetch_crates(wanted, job)
+        fetch_crates(wanted, job)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -322,11 +325,11 @@ class DebFile(_Together):
         """The packages of one base."""
         return ("debs", self.base.digest)
 
-    def download_all(self, wanted: Sequence[DebFile], job: Job) -> list[tuple[Input, FarmError]]:
+    def download_all(self, wanted: Sequence[DebFile], job: Job) -> None:
         """Several at once, told as one."""
         from farm.source.debs import fetch_debs
 
-        return fetch_debs(wanted, job)
+        fetch_debs(wanted, job)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from farm.source.kinds import Brought, Input
     from farm.store.blobs import Store
 
+_WORKERS = 4
 _POLL_S = 0.2
 _LAST_WORDS_S = 0.5
 _FEW = 3
@@ -59,13 +60,12 @@ def groups(inputs: Iterable[Input]) -> list[Group]:
     return [Group(inputs=tuple(group)) for group in found.values()]
 
 
-def stage(  # noqa: PLR0913 - independent switches, keyword-only
+def stage(
     inputs: Sequence[Input],
     store: Store,
     sink: Sink,
     *,
     places: Places | None = None,
-    workers: int = 4,
     cancel: threading.Event | None = None,
 ) -> dict[Input, str]:
     """Bring all inputs into the store; returns the sha256 of each one's file there.
@@ -78,40 +78,31 @@ def stage(  # noqa: PLR0913 - independent switches, keyword-only
             several a summary whose details name each input and its reason.
         CancelledError: ``cancel`` was set.
     """
-    found, failures = stage_each(
-        inputs, store, sink, places=places, workers=workers, cancel=cancel
+    job = Job(
+        store=store, sink=sink, places=places or Places(), cancel=cancel or threading.Event()
     )
+    found, failures = stage_each(inputs, job)
     if failures:
         raise summary(failures)
     return found
 
 
-def stage_each(  # noqa: PLR0913 - independent switches, keyword-only
-    inputs: Sequence[Input],
-    store: Store,
-    sink: Sink,
-    *,
-    places: Places | None = None,
-    workers: int = 4,
-    cancel: threading.Event | None = None,
-) -> Brought:
+def stage_each(inputs: Sequence[Input], job: Job) -> Brought:
     """Like `stage`, but what could not be brought is returned, in the order of the inputs."""
-    places = places or Places()
     order = {each: number for number, each in enumerate(dict.fromkeys(inputs))}
-    found = {each: sha256 for each in order if (sha256 := each.present(store))}
+    found = {each: sha256 for each in order if (sha256 := each.present(job.store))}
     failures: list[tuple[Input, FarmError]] = []
     # A mirror that is filled needs what the store has, too.
-    missing = [each for each in order if places.keep or each not in found]
+    missing = [each for each in order if job.places.keep or each not in found]
     if missing:
-        job = Job(store=store, sink=sink, places=places, cancel=cancel or threading.Event())
-        brought, failures = _bring_all(groups(missing), job, workers)
+        brought, failures = _bring_all(groups(missing), job)
         found |= brought
     lost = {each for each, _ in failures}
     kept = {each: found[each] for each in order if each in found and each not in lost}
     return kept, sorted(failures, key=lambda failure: order[failure[0]])
 
 
-def _bring_all(wanted: Sequence[Group], job: Job, workers: int) -> Brought:
+def _bring_all(wanted: Sequence[Group], job: Job) -> Brought:
     """By daemon threads: one that hangs in a connection cannot hold up the end of the process."""
     todo: queue.SimpleQueue[Group] = queue.SimpleQueue()
     results: queue.SimpleQueue[Brought | BaseException] = queue.SimpleQueue()
@@ -127,7 +118,7 @@ def _bring_all(wanted: Sequence[Group], job: Job, workers: int) -> Brought:
             except BaseException as error:  # noqa: BLE001 - raised again by the collecting thread
                 results.put(error)
 
-    count = min(workers, len(wanted))
+    count = min(_WORKERS, len(wanted))
     threads = [threading.Thread(target=work, name=f"stage-{n}", daemon=True) for n in range(count)]
     for thread in threads:
         thread.start()

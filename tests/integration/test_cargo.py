@@ -13,7 +13,7 @@ import pytest
 from farm.debian import cargo
 from farm.errors import CancelledError, FarmError, FetchError, IntegrityError
 from farm.events import TaskProgress
-from farm.source.job import Places
+from farm.source.job import Job, Places
 from farm.source.kinds import CrateFile
 from farm.source.mirror import Mirror
 from farm.source.stage import stage, stage_each
@@ -99,7 +99,7 @@ def wants(*crates: Crate) -> list[CrateFile]:
 
 
 def failure(store: Store, places: Places, *crates: Crate) -> FarmError:
-    brought, failures = stage_each(wants(*crates), store, quiet, places=places)
+    brought, failures = stage_each(wants(*crates), Job(store=store, sink=quiet, places=places))
     assert {error.__class__ for _, error in failures} <= {FetchError, IntegrityError}
     assert len(brought) + len(failures) == len(crates)
     return failures[0][1]

@@ -37,7 +37,6 @@ from tests.support.projects import planned, project_at
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from farm.errors import FarmError
     from farm.load.project import Project
     from farm.model.debian import ResolvedBase
     from farm.model.unit import Unit
@@ -506,8 +505,9 @@ def test_killed_at_any_rename_the_next_run_finds_whole_results_or_none(
 def test_a_base_whose_locked_packages_are_gone_is_drifted_to_and_the_unit_named_after_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fetch(wanted: Sequence[DebFile], _: object) -> list[tuple[DebFile, FarmError]]:
-        return [(each, GoneError("gone")) for each in wanted if each.base.origin == "lock"]
+    def fetch(wanted: Sequence[DebFile], _: object) -> None:
+        if wanted[0].base.origin == "lock":
+            raise GoneError("gone")
 
     def make(resolved: ResolvedBase, _: object, cache: Path, *__: object, **___: object) -> object:
         folder = cache / "bases" / resolved.digest[:24]

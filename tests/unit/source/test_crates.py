@@ -12,7 +12,7 @@ from farm.errors import FetchError, IntegrityError, StorageError
 from farm.host.programs import Finished
 from farm.model.crates import Crate
 from farm.source.crates import _environment, _failure, lock_text, manifest
-from farm.source.job import Places
+from farm.source.job import Job, Places
 from farm.source.kinds import CrateFile
 from farm.source.mirror import Mirror
 from farm.source.stage import stage, stage_each
@@ -58,7 +58,7 @@ def test_a_wrong_one_in_a_mirror_is_told_beside_those_that_are_lacking(
     (mirror.root / "files/one-1.0.0.crate").write_bytes(CONTENTS["one"][:-1])
     (mirror.root / "files/two-1.0.0.crate").write_bytes(CONTENTS["two"])
     places = Places(mirror=mirror, offline=True)
-    brought, failures = stage_each(WANTS, store, sink, places=places)
+    brought, failures = stage_each(WANTS, Job(store=store, sink=sink, places=places))
     assert list(brought) == [WANTS[1]]
     assert [want for want, _ in failures] == [WANTS[0], *WANTS[2:]]
     assert isinstance(failures[0][1], IntegrityError)

@@ -13,7 +13,7 @@ import pytest
 
 from farm.errors import FetchError, IntegrityError, UsageError
 from farm.load.trees import tree_digest
-from farm.source.job import Places
+from farm.source.job import Job, Places
 from farm.source.kinds import GitCommit, IndexFile, Sdist, Tree, UrlFile
 from farm.source.mirror import Mirror
 from farm.source.stage import stage, stage_each
@@ -196,7 +196,8 @@ def test_all_that_is_lacking_is_told_at_once_in_order(
     other = Sdist(name="other", version="1", sha256="0" * 64)
     (mirror.root / "files" / WHEEL.filename).write_bytes(CONTENT)
     places = Places(mirror=mirror, offline=True)
-    found, failures = stage_each((lost, WHEEL, other), store, sink, places=places)
+    job = Job(store=store, sink=sink, places=places)
+    found, failures = stage_each((lost, WHEEL, other), job)
     assert found == {WHEEL: SHA256}
     assert [want for want, _ in failures] == [lost, other]
 
