@@ -57,7 +57,8 @@ def command(endpoint: Endpoint, request: BuildRequest) -> list[str]:
     argv = [*endpoint.buildx, "build", "--progress=rawjson"]
     argv += ["--file", str(request.dockerfile), "--target", request.target]
     kept = (("type", "docker"), ("name", request.image))
-    argv += ["--output", _fields(*kept if request.image else local(request.output))]
+    copied = (("type", "local"), ("dest", str(request.output)))
+    argv += ["--output", _fields(*kept if request.image else copied)]
     for name, value in request.build_args:
         argv += ["--build-arg", f"{name}={value}"]
     for name, path in request.secrets:
@@ -65,11 +66,6 @@ def command(endpoint: Endpoint, request: BuildRequest) -> list[str]:
     if endpoint.cgroup_parent:
         argv += ["--cgroup-parent", endpoint.cgroup_parent]
     return [*argv, str(request.context)]
-
-
-def local(folder: Path) -> tuple[tuple[str, str], ...]:
-    """Return the output that copies the target's files to a folder."""
-    return (("type", "local"), ("dest", str(folder)))
 
 
 def _fields(*pairs: tuple[str, str]) -> str:

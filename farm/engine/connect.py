@@ -84,7 +84,8 @@ def choose(
         if report.good and report.endpoint is not None:
             return DockerEngine(endpoint=report.endpoint)
         if wanted == "user":
-            raise _not_good(report)
+            hint = report.hint or "upgrade it, or let farm use its own (FARM_ENGINE=auto)"
+            raise EngineError(report.summary, hint=hint)
         sink(Notice(text=f"{report.summary}: using farm's private engine"))
     from farm.engine import private  # not needed beside a good Docker
 
@@ -118,11 +119,6 @@ def user_engine(
     if report.found and _STRUCTURAL.issuperset(report.missing):
         _remember(cache, report)  # anything else may be different the next minute
     return report
-
-
-def _not_good(report: ProbeReport) -> EngineError:
-    hint = report.hint or "upgrade it, or let farm use its private engine (FARM_ENGINE=auto)"
-    return EngineError(report.summary, hint=hint)
 
 
 def _surroundings() -> dict[str, Any]:

@@ -202,11 +202,16 @@ def ready(pipe: int, cancel: Cancel) -> bool:
     """
     deadline = time.monotonic() + _NETWORK_S
     while time.monotonic() < deadline:
-        if cancel.is_set():
-            raise CancelledError("cancelled while the private engine was starting")
+        check(cancel)
         if select.select([pipe], [], [], _POLL_S)[0]:
             return os.read(pipe, 1) == b"1"
     return False
+
+
+def check(cancel: Cancel) -> None:
+    """Raise CancelledError when ``cancel`` is set."""
+    if cancel.is_set():
+        raise CancelledError("cancelled while the private engine was starting")
 
 
 def _await_own_network(engine: process.ProcessId) -> None:

@@ -22,7 +22,7 @@ from farm.debian.toolbox import BUILDX
 from farm.engine import daemon_api, namespaces
 from farm.engine.endpoint import Endpoint
 from farm.engine.place import Place, place_of
-from farm.errors import CancelledError, EngineError, FarmError, StorageError
+from farm.errors import EngineError, FarmError, StorageError
 from farm.events import Notice
 from farm.host import process
 from farm.host.files import freed_bytes, full_disk, says_full, storage_error, write_whole
@@ -179,15 +179,10 @@ def _running(place: Place, *, cancel: Cancel, patience_s: float = 0) -> Toolbox 
             return None
         if daemon_api.answers(place.socket):
             return tools if tools.root.is_dir() else None
-        _check(cancel)
+        namespaces.check(cancel)
         if time.monotonic() >= deadline:
             return None
         time.sleep(0.2)
-
-
-def _check(cancel: Cancel) -> None:
-    if cancel.is_set():
-        raise CancelledError("cancelled while the private engine was starting")
 
 
 def _start(place: Place, tools: Toolbox, sink: Sink, cancel: Cancel) -> None:
@@ -285,7 +280,7 @@ def _launch(place: Place, tools: Toolbox, data: Path, cancel: Cancel) -> None:
 def _await_answer(place: Place, engine: process.ProcessId, cancel: Cancel) -> None:
     deadline = time.monotonic() + _START_TIMEOUT_S
     while not daemon_api.answers(place.socket):
-        _check(cancel)
+        namespaces.check(cancel)
         if not engine.alive():
             raise _not_up(place, _EndedError)
         if time.monotonic() > deadline:

@@ -88,15 +88,11 @@ class _Step:
         indexes = {vertex.index for vertex in self.vertexes if vertex.done}
         return len(indexes) >= last and all(vertex.done for vertex in self.vertexes)
 
-    def cached(self) -> bool:
-        work = [vertex for vertex in self.vertexes if not vertex.is_from]
-        return all(vertex.cached for vertex in work)
-
     def summary(self, name: str) -> StepSummary:
         return StepSummary(
             name=name,
             seconds=round(sum(vertex.seconds for vertex in self.vertexes), 3),
-            cached=self.cached(),
+            cached=all(vertex.cached for vertex in self.vertexes if not vertex.is_from),
             error=next((vertex.error for vertex in self.vertexes if vertex.error), ""),
         )
 

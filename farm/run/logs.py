@@ -16,8 +16,8 @@ import re
 import shutil
 import threading
 import time
-from contextlib import suppress
-from typing import TYPE_CHECKING, BinaryIO, Self
+from contextlib import AbstractContextManager, suppress
+from typing import TYPE_CHECKING, BinaryIO
 
 from farm.events import (
     Notice,
@@ -76,7 +76,7 @@ class _File:
         self._stream.close()
 
 
-class LogWriter:
+class LogWriter(AbstractContextManager["LogWriter"]):
     """A sink that writes ``build.log`` into the folder of each unit, line by line, at once.
 
     ``folders`` maps a unit's label to its folder.  A sink must not raise: the first
@@ -108,9 +108,6 @@ class LogWriter:
                 with suppress(OSError):
                     file.close()
             self._files.clear()
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()

@@ -56,11 +56,6 @@ class Download:
     task: str
     size: int | None = None
 
-    @property
-    def limit(self) -> int:
-        """The most bytes that are taken."""
-        return MAX_BYTES if self.size is None else self.size
-
 
 @dataclass(kw_only=True)
 class Fetcher:
@@ -325,10 +320,12 @@ class _Transfer:
             )
 
     def _check_bound(self, size: int) -> None:
-        if size > self._download.limit:
+        declared = self._download.size
+        limit = MAX_BYTES if declared is None else declared
+        if size > limit:
             self._partial.discard()
             raise IntegrityError(
-                f"{self._download.task}: more than the declared {self._download.limit:,} bytes "
+                f"{self._download.task}: more than the declared {limit:,} bytes "
                 f"come from {redact(self._download.url)}; not taken",
                 hint=_CHANGED_HINT,
             )

@@ -37,13 +37,14 @@ class Input(ABC):
 
     @property
     @abstractmethod
-    def pin(self) -> str:
-        """Its sha256 or commit; empty where nobody pinned it."""
-
-    @property
-    @abstractmethod
     def digest(self) -> str:
         """What a build context calls it: ``sha256:…``, ``git:…`` or ``tree:…``."""
+
+    @property
+    def pin(self) -> str:
+        """Its sha256 or commit; empty for a folder, which counts as it lies there."""
+        kind, _, value = self.digest.partition(":")
+        return "" if kind == "tree" else value.partition("+")[0]
 
     @property
     def origin(self) -> str:
@@ -110,11 +111,6 @@ class HashedFile(Input):
     def label(self) -> str:
         """Its name."""
         return self.filename
-
-    @property
-    def pin(self) -> str:
-        """Its sha256."""
-        return self.sha256
 
     @property
     def digest(self) -> str:
@@ -349,11 +345,6 @@ class GitCommit(Input):
         return f"git {self.commit[:12]}"
 
     @property
-    def pin(self) -> str:
-        """Its commit."""
-        return self.commit
-
-    @property
     def digest(self) -> str:
         """The same from whatever URL it came."""
         return git_digest(self.commit, self.submodules)
@@ -384,11 +375,6 @@ class Tree(Input):
     def label(self) -> str:
         """Its name."""
         return f"folder {self.path.name}"
-
-    @property
-    def pin(self) -> str:
-        """Nobody pins it: it counts as it lies there."""
-        return ""
 
     @property
     def origin(self) -> str:

@@ -7,6 +7,7 @@ from a repository that was there before; so nothing is ever read from another on
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,6 @@ from farm.host import programs
 from farm.host.files import full_disk, says_full, storage_errors
 from farm.host.network import NetworkSettings
 from farm.host.urls import redact
-from farm.source import gitproof
 from farm.source.giturls import allowed_protocols
 from farm.source.job import programs_needed
 
@@ -38,6 +38,8 @@ _SETTINGS = (
 GIT = ("git", *(part for setting in _SETTINGS for part in ("-c", setting)))
 _FETCH = ("fetch", "--quiet", "--no-tags", "--no-write-fetch-head")
 _EVERY = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
+_ID_LENGTH = 40
+_ANSWER = re.compile(rb"[0-9a-f]{40} ((?:commit|tree) (\d+))\n")
 # The user named the folder, whoever owns it, and any commit that it has is given.
 _OF_FOLDER = (
     "--upload-pack=git -c safe.directory='*' -c uploadpack.allowAnySHA1InWant=true upload-pack"
@@ -97,13 +99,15 @@ class Repository:
         return done.output
 
     def proof(self) -> bytes:
-        """What proves the commit's files; see `farm.source.gitproof`.
+        """What proves the commit's files; see `proof_of`.
 
         Raises:
             FetchError: git does not have all of it.
         """
-        listing = self.ask(*gitproof.LIST, self.commit)
-        return gitproof.proof(self.ask(*gitproof.READ, stdin=gitproof.ids(listing)))
+        what = ("rev-list", "--objects", "--no-walk", "--filter=blob:none", self.commit)
+        lines = self.ask(*what).split(b"\n")[:-1]
+        ids = sorted({line[:_ID_LENGTH] + b"\n" for line in lines})  # no git changes this order
+        return proof_of(self.ask("cat-file", "--batch", stdin=b"".join(ids)))
 
     def complete(self) -> bool:
         """Whether it has the commit with every file of it."""
@@ -128,6 +132,29 @@ class Repository:
     def _allowed(self) -> str:
         rewritten = self.ask("ls-remote", "--get-url", "--", self.url).decode().strip()
         return ":".join(allowed_protocols(self.url, rewritten))
+
+
+def proof_of(answer: bytes) -> bytes:
+    """What an archive of a commit brings so that its files can be held against the commit's id.
+
+    A commit object names a tree object, which names what is in a folder, by their hashes.  With
+    these two kinds of objects, whoever has the files can compute everything up to the commit
+    (`farm.inside.unpack.Checkout` does).  The proof is these objects one after the other, as git
+    hashes them: ``commit <size>``, a zero byte, the content, then the next.  ``answer`` is what
+    ``git cat-file --batch`` says of them.
+
+    Raises:
+        FetchError: git does not have one of them, or gave something else.
+    """
+    objects, start = [], 0
+    while start < len(answer):
+        head = _ANSWER.match(answer, start)
+        if head is None:
+            raise FetchError(f"git gave no commit and no tree: {answer[start : start + 60]!r}")
+        end = head.end() + int(head[2])
+        objects.append(head[1] + b"\0" + answer[head.end() : end])
+        start = end + 1
+    return b"".join(objects)
 
 
 def environment(variables: Mapping[str, str]) -> dict[str, str]:

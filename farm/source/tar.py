@@ -18,7 +18,7 @@ TOP_FOLDER = "source"
 FORMAT = 2
 """Raise it where the same input becomes other bytes: what the store has is then made anew."""
 PROOF = ".git"
-"""The file that proves a commit (`farm.source.gitproof`); `check_path` lets no other have it."""
+"""The file that proves a commit (`farm.source.repository`); `check_path` lets no other have it."""
 
 
 def archive_alias(digest: str) -> str:

@@ -14,10 +14,10 @@ from farm.errors import FetchError
 from farm.inside.unpack import RefusedError, unpack
 from farm.load.trees import tree_digest
 from farm.model.unit import git_digest
-from farm.source import gitproof
 from farm.source.git import fetch_commit
 from farm.source.job import Job
 from farm.source.kinds import GitCommit
+from farm.source.repository import proof_of
 from farm.source.tree import pack_tree
 from tests.unit.source.test_git import commit_all, git, nested, repository
 
@@ -197,12 +197,12 @@ def test_no_folder_and_no_link_can_be_added(
 
 
 def test_a_proof_is_made_of_what_git_really_has() -> None:
-    assert gitproof.proof(b"") == b""
+    assert proof_of(b"") == b""
     one = b"1" * 40 + b" tree 3\nabc\n"
-    assert gitproof.proof(one + one.replace(b"tree", b"commit")) == b"tree 3\0abccommit 3\0abc"
+    assert proof_of(one + one.replace(b"tree", b"commit")) == b"tree 3\0abccommit 3\0abc"
     for answer in (b"1" * 40 + b" missing\n", b"1" * 40 + b" blob 3\nabc\n", b"x"):
         with pytest.raises(FetchError):
-            gitproof.proof(answer)
+            proof_of(answer)
 
 
 @pytest.fixture
