@@ -147,19 +147,14 @@ class Toolbox:
         return (*space, *script, *pairs, "--", *arguments)
 
 
-def environment() -> dict[str, str]:
-    """Return the environment for programs that run inside the tree."""
+def host_environment() -> dict[str, str]:
+    """Return the environment for ``Toolbox.inside``, where the host's programs are found first."""
     return {
-        "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+        "PATH": f"{programs.search_path()}:/usr/bin",
         "HOME": "/root",
         "LC_ALL": "C.UTF-8",
         **proxy_variables(),
     }
-
-
-def host_environment() -> dict[str, str]:
-    """Return the environment in which ``Toolbox.inside`` finds the host's programs."""
-    return {**environment(), "PATH": programs.search_path()}
 
 
 def held(tools: Toolbox) -> AbstractContextManager[int]:

@@ -208,7 +208,7 @@ def test_only_proxies_are_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("https_proxy", "http://proxy.example:3128")
     monkeypatch.setenv("DOCKER_HOST", "tcp://elsewhere")
     monkeypatch.delenv("no_proxy", raising=False)
-    passed = toolbox.environment()
+    passed = toolbox.host_environment()
     assert passed["https_proxy"] == "http://proxy.example:3128"
     assert "DOCKER_HOST" not in passed
     assert "no_proxy" not in passed
