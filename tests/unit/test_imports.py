@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 NETWORK = {"requests", "urllib3", "http.client", "ssl"}
-ENGINES = {"farm.engine.connect", "farm.engine.private"}
+ENGINES = {"farm.engine.connect", "farm.engine.private", "python_on_whales"}
 WHEELS = {"farm.run.acceptance", "farm.inspect.wheel", "elftools", "iced_x86"}
 RUN = {"asyncio", "farm.run.session", "farm.console.live"}
 PROGRAM = """\
@@ -53,5 +53,5 @@ def test_a_run_that_finds_everything_there_loads_no_client_of_the_network() -> N
         "import sys, farm.run.session, farm.source.debs, farm.engine.private\n"
         "print(*sys.modules, file=sys.stderr)"
     )
-    needless = {"requests", "urllib3", "farm.run.first_error"} | WHEELS
+    needless = {"requests", "urllib3", "python_on_whales", "farm.run.first_error"} | WHEELS
     assert loaded(program) & needless == set()

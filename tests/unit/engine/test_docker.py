@@ -239,6 +239,6 @@ def test_an_engine_costs_no_slow_import() -> None:
         "import importlib, pkgutil, sys, farm.engine as room\n"
         "for module in pkgutil.iter_modules(room.__path__):\n"
         "    importlib.import_module(f'farm.engine.{module.name}')\n"
-        "print(*{'requests', 'pydantic', 'rich', 'typer'} & set(sys.modules))"
+        "print(*{'requests', 'python_on_whales', 'pydantic', 'rich', 'typer'} & set(sys.modules))"
     )
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "\n"
