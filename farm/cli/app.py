@@ -13,6 +13,7 @@ VERBS = {
     "show": "show",
     "plan": "plan",
     "render": "render",
+    "bake": "bake",
     "build": "build",
     "check": "check",
     "logs": "logs",

@@ -11,10 +11,12 @@ import hashlib
 import io
 import json
 import platform
+import shutil
 import tarfile
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
+from farm.errors import IntegrityError
 from farm.host.files import sha256_of
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ _INDEX = "application/vnd.oci.image.index.v1+json"
 _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 """From uname(1)'s names to those of the image specification (GOARCH)."""
+_MAKE_ANEW = "delete that file's folder to bootstrap the base anew"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +77,35 @@ def write_archive(layer: Path, archive: Path, *, tag: str, comment: str) -> Imag
         with layer.open("rb") as stream:
             out.addfile(entry, stream)
     return ImageIds(layer=layer_digest, config=config_digest, manifest=manifest_digest)
+
+
+def write_base_context(archive: Path, folder: Path) -> None:
+    """Write a build context that gives the image of an archive, where none can be loaded.
+
+    Raises:
+        IntegrityError: the archive is not what `write_archive` wrote.
+        OSError: The disk is full, say.
+    """
+    layer = folder / "layer.tar"
+    try:
+        with tarfile.open(archive) as given:
+            about = json.load(_member(given, "manifest.json"))
+            name = str(about[0]["Layers"][0])
+            with layer.open("wb") as taken:
+                shutil.copyfileobj(_member(given, name), taken, 1 << 20)
+    except (tarfile.TarError, ValueError, LookupError, TypeError) as error:
+        raise IntegrityError(f"{archive} is damaged: {error}", hint=_MAKE_ANEW) from error
+    if name != _blob(sha256_of(layer)):
+        raise IntegrityError(f"{archive} is damaged: its layer is another", hint=_MAKE_ANEW)
+    text = f"FROM scratch\nADD {layer.name} /\nENV {_PATH}\n"
+    (folder / "Dockerfile").write_text(text, encoding="utf-8")
+
+
+def _member(archive: tarfile.TarFile, name: str) -> IO[bytes]:
+    found = archive.extractfile(name)
+    if found is None:
+        raise ValueError(f"{name} is no file")
+    return found
 
 
 def _config_of(layer_digest: str, comment: str) -> dict[str, object]:

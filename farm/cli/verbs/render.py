@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from farm.cli import common
-from farm.errors import UsageError
 
 if TYPE_CHECKING:
     from farm.model.unit import Unit
@@ -42,25 +41,13 @@ def render(
         for unit in units:
             typer.echo(_identified(settled[unit.label], place).manifest.dockerfile, nl=False)
         return
+    from farm.run.by_hand import require_needs
+
     for unit in units:
-        _check_needs(unit, settled)
+        require_needs(unit, settled)
         folder = output / unit.key.folder if len(units) > 1 else output
         _write(_identified(settled[unit.label], place), folder, place)
         typer.echo(str(folder))
-
-
-def _check_needs(unit: Unit, settled: dict[str, Settled]) -> None:
-    """A context without the wheels that a unit needs would only fail to build.
-
-    Raises:
-        UsageError: one of them is not built yet.
-    """
-    missing = [need.label for need in unit.needs if settled[need.label].result is None]
-    if missing:
-        raise UsageError(
-            f"{unit.label} needs {', '.join(missing)}, which is not built yet",
-            hint=f"build it first: farm build {' '.join(missing)}",
-        )
 
 
 def _identified(settled: Settled, place: Workplace) -> Identified:
@@ -77,21 +64,17 @@ def _write(identified: Identified, folder: Path, place: Workplace) -> None:
         UsageError: the folder holds something already.
     """
     from farm.console.choose import make_view
-    from farm.run.layout import write_context
+    from farm.run.by_hand import require_empty, write_build
     from farm.run.options import BuildOptions
-    from farm.run.prerequisites import bring_inputs
 
-    if folder.exists() and any(folder.iterdir()):
-        raise UsageError(f"{folder} is not empty", hint="name a new folder")
+    require_empty(folder)
     with common.using_cache(place.cache):
         with make_view("auto") as view:
-            staged = bring_inputs(identified.unit, place.cache, BuildOptions(), view)
-        folder.mkdir(parents=True, exist_ok=True)
-        write_context(folder, identified.manifest.context, staged, linked=False)
+            write_build(identified, folder, place.cache, BuildOptions(), view)
         told = _bring_base(identified.unit, folder, place)
-    text = (f"# {told}\n" if told else "") + identified.manifest.dockerfile
-    (folder / "Dockerfile").write_text(text, encoding="utf-8")
     if told:
+        text = f"# {told}\n{identified.manifest.dockerfile}"
+        (folder / "Dockerfile").write_text(text, encoding="utf-8")
         typer.echo(told.replace(BASE, str(folder / BASE)), err=True)
 
 

@@ -68,7 +68,7 @@ def test_a_cache_that_cannot_be_made_is_a_storage_error(
         (("lock", "nothing"), "farm.resolve.relock.relock"),
         (("patch", "check", "nothing"), "farm.patching.check.check"),
         (("patch", "new", "nothing:pure", "a-change"), "farm.source.stage.stage"),
-        (("render", "nothing:pure", "-o", "there"), "farm.run.prerequisites.bring_inputs"),
+        (("render", "nothing:pure", "-o", "there"), "farm.run.by_hand.bring_inputs"),
     ],
 )
 def test_nobody_cleans_the_cache_while_a_verb_works_with_it(
