@@ -65,6 +65,22 @@ SourceMirror = Annotated[
         help="A folder of sources that is asked before the network ('farm fetch --into').",
     ),
 ]
+CacheFrom = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--cache-from",
+        metavar="type=TYPE,...",
+        help="Take layers from a cache of BuildKit's (registry, local, s3, gha); may be repeated.",
+    ),
+]
+CacheTo = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--cache-to",
+        metavar="type=TYPE,...",
+        help="Put layers into one, where the engine can; {unit} in it is the unit's name.",
+    ),
+]
 Offline = Annotated[
     bool, typer.Option("--offline", help="Fetch nothing: fail where something is missing.")
 ]

@@ -14,9 +14,11 @@ import time
 from typing import TYPE_CHECKING
 
 from farm.engine.buildx_client import Client, Watch, answers
+from farm.engine.caches import export_failure, variables
 from farm.engine.engine import BuildResult
 from farm.engine.rawjson import NO_SPACE, Progress
 from farm.errors import BuildError, CancelledError, EngineError, OutOfMemoryError, StorageError
+from farm.events import Notice
 from farm.host import programs
 
 if TYPE_CHECKING:
@@ -58,20 +60,22 @@ def command(endpoint: Endpoint, request: BuildRequest) -> list[str]:
     argv += ["--file", str(request.dockerfile), "--target", request.target]
     kept = (("type", "docker"), ("name", request.image))
     copied = (("type", "local"), ("dest", str(request.output)))
-    argv += ["--output", _fields(*kept if request.image else copied)]
+    argv += ["--output", fields(*kept if request.image else copied)]
     for name, value in request.build_args:
         argv += ["--build-arg", f"{name}={value}"]
     for name, path in request.secrets:
-        argv += ["--secret", _fields(("id", name), ("src", str(path)))]
-    if endpoint.cgroup_parent:
-        argv += ["--cgroup-parent", endpoint.cgroup_parent]
+        argv += ["--secret", fields(("id", name), ("src", str(path)))]
+    for cache in request.cache_from:
+        argv += ["--cache-from", fields(*cache.pairs)]
+    for cache in request.cache_to:
+        argv += ["--cache-to", fields(*cache.pairs)]
     return [*argv, str(request.context)]
 
 
-def _fields(*pairs: tuple[str, str]) -> str:
+def fields(*pairs: tuple[str, str]) -> str:
     """Return key=value fields as the CSV that buildx parses; a path may hold commas."""
-    fields = [f"{key}={value}" for key, value in pairs]
-    quoted = ['"' + f.replace('"', '""') + '"' if set(f) & set(',"') else f for f in fields]
+    parts = [f"{key}={value}" for key, value in pairs]
+    quoted = ['"' + p.replace('"', '""') + '"' if set(p) & set(',"') else p for p in parts]
     return ",".join(quoted)
 
 
@@ -109,6 +113,12 @@ def build(
         said=tuple(progress.plain[-TAIL_LINES:]),
         no_space=progress.no_space,
     )
+    for text in progress.unimported:
+        on_event(Notice(text=f"nothing was taken from a cache: {text}", unit=request.unit))
+    if request.cache_to and status:
+        failed = export_failure(endpoint.name, request.unit, result.error, progress.unexported)
+        if failed:
+            raise failed
     _raise_if_not_the_steps_fault(endpoint, request, result, status)
     return result
 
@@ -125,7 +135,7 @@ def _run(endpoint: Endpoint, request: BuildRequest, client: Client) -> int:
     try:
         return programs.run(
             argv,
-            env=endpoint.environment(),
+            env=endpoint.environment() | variables((*request.cache_from, *request.cache_to)),
             merged=True,
             on_data=client.chunks.put,
             cancel=client,

@@ -33,8 +33,7 @@ class Endpoint:
     (``docker -H unix://…``, ``docker --context x``).  ``buildx`` is the same for
     buildx (``docker-buildx``, or ``docker buildx``); it finds its engine through
     ``env``, all the variables that both clients need besides the process's own.
-    ``host`` is the engine's address (``unix://…``, ``ssh://…``), ``cgroup_parent``
-    the cgroup that is the farm's own on that engine, if any.
+    ``host`` is the engine's address (``unix://…``, ``ssh://…``).
     """
 
     name: str
@@ -43,7 +42,6 @@ class Endpoint:
     buildx: tuple[str, ...]
     env: tuple[tuple[str, str], ...] = ()
     host: str = ""
-    cgroup_parent: str = ""
 
     @property
     def is_here(self) -> bool:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from farm.debian.bases import BaseImage
+    from farm.engine.caches import LayerCache
     from farm.engine.rawjson import StepSummary
     from farm.events import Sink
     from farm.host.machine import Machine
@@ -25,7 +26,7 @@ class BuildRequest:
     ``output`` is a folder to which the target's files are copied; nothing is
     kept in the engine but its cache, unless ``image`` names an image that the
     target becomes there instead.  ``secrets`` are ids and files, so that no
-    secret is in a command line.
+    secret is in a command line.  Layers come from and go to the caches named.
     """
 
     unit: str
@@ -36,6 +37,8 @@ class BuildRequest:
     image: str = ""
     build_args: tuple[tuple[str, str], ...] = ()
     secrets: tuple[tuple[str, Path], ...] = ()
+    cache_from: tuple[LayerCache, ...] = ()
+    cache_to: tuple[LayerCache, ...] = ()
     timeout_s: float | None = None
 
 

@@ -237,6 +237,7 @@ def daemon_config(*, cgroup_parent: str) -> dict[str, object]:
         "hosts": ["unix:///run/engine/docker.sock"],
         "userland-proxy": False,
         "dns": [_RESOLVER],
+        # Steps go below it too.  Said of each build, it would be part of the cache's keys.
         "cgroup-parent": cgroup_parent,
         "exec-opts": ["native.cgroupdriver=cgroupfs"],  # no systemd is reachable from there
         "log-level": "warn",

@@ -118,7 +118,6 @@ def _endpoint(place: Place, tools: Toolbox) -> Endpoint:
         buildx=buildx,
         env=(("DOCKER_CONFIG", str(config)), ("DOCKER_HOST", host)),
         host=host,
-        cgroup_parent=place.cgroup,
     )
 
 

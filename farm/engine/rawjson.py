@@ -40,6 +40,9 @@ _PERCENT = re.compile(r"\s*\[\s*(?P<done>\d{1,3})%\]")  # make, as cmake generat
 _CONTROL = re.compile(
     r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|[\0-\x08\x0a-\x1f\x7f]"
 )
+_IMPORTS = "importing cache manifest"
+_EXPORTS = ("exporting cache", "exporting to GitHub")
+_NOT_THERE = re.compile(r"WARNING: (?P<text>local cache import .*)")
 _SOLVE_ERROR = re.compile(r"(?:ERROR|error): (?P<text>.*)")
 
 
@@ -142,6 +145,10 @@ class Progress:
         self.no_space = False
         self.plain: list[str] = []
         self.farm_errors: list[str] = []
+        self.unimported: list[str] = []
+        """Why caches of layers gave nothing, which fails no build."""
+        self.unexported = ""
+        """Why a cache of layers could not be written."""
 
     def feed(self, data: bytes) -> list[Event]:
         """Take the next bytes, which may end anywhere; return what they tell."""
@@ -193,7 +200,10 @@ class Progress:
             return
         message = _object(line)
         if message is None:
-            self.plain = [*self.plain, readable(line)][-PLAIN_LINES:]
+            text = readable(line)
+            self.plain = [*self.plain, text][-PLAIN_LINES:]
+            if found := _NOT_THERE.match(text):
+                self.unimported.append(found["text"])
             return
         touched: dict[str, None] = {}
         for item in _items(message, "vertexes"):
@@ -224,12 +234,20 @@ class Progress:
             vertex = self._vertexes[digest] = _named(str(item.get("name", "")))
             self._steps.setdefault(vertex.step, _Step()).vertexes.append(vertex)
         vertex.cached = vertex.cached or bool(item.get("cached"))
-        vertex.error = str(item.get("error") or "") or vertex.error
+        self._failed(vertex, str(item.get("name", "")), str(item.get("error") or ""))
         start, end = seconds(item.get("started")), seconds(item.get("completed"))
         if start is not None:
             vertex.intervals[start] = start if end is None else max(start, end)
         vertex.done = end is not None
         return vertex.step
+
+    def _failed(self, vertex: _Vertex, name: str, error: str) -> None:
+        """Take the error of an operation; a cache that gives nothing is no fault of the build."""
+        if error and name.startswith(_IMPORTS):
+            self.unimported.append(error)
+        elif error:
+            vertex.error = error
+            self.unexported = error if name.startswith(_EXPORTS) else self.unexported
 
     def _opened(self, name: str) -> Iterator[Event]:
         step = self._steps[name]

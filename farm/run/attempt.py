@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import threading
     from pathlib import Path
 
+    from farm.engine.caches import LayerCache
     from farm.engine.engine import BuildResult, Engine
     from farm.events import Sink
     from farm.model.compiler import Compiler
@@ -92,6 +93,8 @@ class Work:
     scratch: Path
     jobs: JobPlan
     secrets: Secrets = ()
+    cache_from: tuple[LayerCache, ...] = ()
+    cache_to: tuple[LayerCache, ...] = ()
     sending: str = ""
 
     @property
@@ -139,6 +142,8 @@ def _run(work: Work, number: int, sink: Sink, cancel: threading.Event) -> Attemp
         output=exported,
         build_args=(("FARM_ATTEMPT", str(number)),),
         secrets=(*work.secrets, ("jobs", jobs)),
+        cache_from=work.cache_from,
+        cache_to=work.cache_to,
     )
     result = work.engine.solve(request, sink, cancel=cancel)
     return Attempt(

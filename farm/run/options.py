@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from farm.engine.caches import LayerCache
     from farm.load.project import Project
     from farm.model.look import Look
     from farm.source.mirror import Mirror
@@ -43,7 +44,8 @@ class BuildOptions:
     Without ``preflight`` the plan may hold what is known not to work.
     With ``look`` the units that were asked for end after configuring.  Sources come
     from ``source_mirror`` before they come from the network.  With ``locked`` a base
-    has the packages that its lock names, or the build fails.
+    has the packages that its lock names, or the build fails.  The engine takes layers
+    from ``cache_from`` and puts them into ``cache_to``.
     """
 
     parallel: int = 2
@@ -58,6 +60,8 @@ class BuildOptions:
     preflight: bool = True
     look: Look | None = None
     source_mirror: Mirror | None = None
+    cache_from: tuple[LayerCache, ...] = ()
+    cache_to: tuple[LayerCache, ...] = ()
     command: tuple[str, ...] = ()
 
     def again_for(self, requested: bool) -> bool:  # noqa: FBT001 - the one thing it depends on

@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from farm.engine.buildx import fields
 from farm.load.folders import VARIABLE, usual_cache_folder
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ def _option_words(options: BuildOptions) -> list[str]:
         "--source-mirror": mirror.root if mirror else None,
     }
     words = [word for name, value in valued.items() if value for word in (name, str(value))]
+    for name, caches in (("--cache-from", options.cache_from), ("--cache-to", options.cache_to)):
+        words += [word for cache in caches for word in (name, fields(*cache.pairs))]
     words += ["--offline"] if options.offline else []
     words += ["--locked"] if options.locked else []
     return words + ([] if options.preflight else ["--no-preflight"])

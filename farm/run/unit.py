@@ -165,7 +165,7 @@ class UnitBuild:
         await self._task(lambda: require_lockstep(self.unit, staged))
         if base.reference != identified.manifest.base:
             raise _MovedError(f"the base {base.reference.image} changed while it was used")
-        number = self._number(done)
+        number, options = self._number(done), self.context.options
         with network_secrets(self.unit) as secrets:
             work = Work(
                 identified=identified,
@@ -174,6 +174,8 @@ class UnitBuild:
                 scratch=scratch,
                 jobs=self.jobs,
                 secrets=secrets,
+                cache_from=tuple(each.of(self.unit.key) for each in options.cache_from),
+                cache_to=tuple(each.of(self.unit.key) for each in options.cache_to),
             )
             await self._task(lambda: self._lay_out(work, staged))
             attempt, _ = await all_of(

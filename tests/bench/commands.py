@@ -42,7 +42,6 @@ class Bed:
     def buildx(self) -> Command:
         """The unit's own Dockerfile and context, given to buildx by hand."""
         argv = (*self.endpoint.buildx, "build", "--target", "result")
-        argv += ("--cgroup-parent", self.endpoint.cgroup_parent)
         argv += ("--output", f"type=local,dest={self.root / 'plain'}", str(self.context))
         label = "docker buildx build (cached)"
         return Command(label=label, argv=argv, env=self.endpoint.environment())

@@ -24,6 +24,7 @@ from farm.engine.buildx_client import Watch
 from farm.engine.docker import DockerEngine
 from farm.engine.endpoint import Endpoint
 from farm.engine.engine import BuildRequest, BuildResult
+from farm.engine.place import place_of
 from farm.engine.probe import missing_features
 from farm.engine.recover import recover_log
 from farm.errors import (
@@ -187,6 +188,12 @@ def when(event: threading.Event, action: object) -> None:
 
 def test_the_private_engine_lacks_nothing(bench: Bench) -> None:
     assert missing_features(bench.endpoint, threading.Event()) == ()
+
+
+def test_steps_run_below_the_engines_own_cgroup(bench: Bench, own_cache: Path) -> None:
+    assert bench.build("print(open('/proc/self/cgroup').read())").exit_status == 0
+    groups = (bench.out / "logs/compile.log").read_text().split()
+    assert any(f":{place_of(own_cache).cgroup}/" in group for group in groups)
 
 
 def test_a_build_leaves_wheel_logs_and_status(bench: Bench) -> None:

@@ -27,6 +27,8 @@ LONGEST_FIRST = (
     "test_interrupts",
     "test_full_disk",
     "test_bisect",
+    "test_bake",
+    "test_layer_caches",
     "test_several",
     "test_until",
 )

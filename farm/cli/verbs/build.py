@@ -12,6 +12,7 @@ from farm.cli.recall import asked_now, remember_all_built
 from farm.errors import UsageError
 
 if TYPE_CHECKING:
+    from farm.engine.caches import LayerCache
     from farm.model.look import Look
     from farm.plan.plan import Plan
     from farm.run.options import BuildOptions, Workplace
@@ -46,6 +47,8 @@ def build(
     offline: common.Offline = False,
     locked: common.Locked = False,
     source_mirror: common.SourceMirror = None,
+    cache_from: common.CacheFrom = None,
+    cache_to: common.CacheTo = None,
     until: Annotated[
         str | None,
         typer.Option(
@@ -86,6 +89,8 @@ def build(
         preflight=not no_preflight,
         look=_look(until, only),
         source_mirror=common.mirror_at(source_mirror),
+        cache_from=_caches("--cache-from", cache_from, plan),
+        cache_to=_caches("--cache-to", cache_to, plan),
         command=("farm", *sys.argv[1:]),
     )
     if dry_run:
@@ -98,6 +103,17 @@ def build(
         answer = Answer(out=place.out, progress=progress, units=outcomes.stood)
         remember_all_built(before, sys.argv[1:], answer)
     raise typer.Exit(outcomes.exit_code)
+
+
+def _caches(option: str, texts: list[str] | None, plan: Plan) -> tuple[LayerCache, ...]:
+    if not texts:
+        return ()
+    from farm.engine.caches import parse_cache, require_apart
+
+    found = tuple(parse_cache(option, text) for text in texts)
+    if option == "--cache-to":
+        require_apart(found, len(plan.units))
+    return found
 
 
 def _look(until: str | None, only: list[str] | None) -> Look | None:

@@ -81,11 +81,6 @@ def test_the_command_names_everything_and_no_secret() -> None:
     ]
 
 
-def test_steps_run_in_the_endpoints_own_cgroup(tmp_path: Path) -> None:
-    endpoint = Endpoint(name="e", kind="private", docker=(), buildx=(), cgroup_parent="/farm-x")
-    assert "/farm-x" in command(endpoint, request(tmp_path))
-
-
 def test_the_users_shell_does_not_reach_the_build(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("SOURCE_DATE_EPOCH", "BUILDX_EXPERIMENTAL", "BUILDKIT_PROGRESS", "CFLAGS"):
         monkeypatch.setenv(name, "1")

@@ -12,6 +12,7 @@ import pytest
 
 from farm.cli import main
 from farm.cli.verbs import build
+from farm.engine.caches import LayerCache
 from farm.load.folders import cache_folder, usual_cache_folder
 from farm.model.look import Look
 from farm.run.options import BuildOptions, Workplace
@@ -28,6 +29,8 @@ ASKED: dict[str, Any] = {
     "engine": "private",
     "preflight": False,
     "source_mirror": Mirror(root=Path("/usr")),
+    "cache_from": (LayerCache(kind="local", fields=(("src", "/with, comma/{unit}"),)),),
+    "cache_to": (LayerCache(kind="registry", fields=(("ref", "h/n:t"), ("mode", "max"))),),
 }
 NOT_REPEATED = {"parallel", "again", "fail_fast", "look", "command"}
 """A unit is repeated alone, once; what it is looked at for, by another word."""
