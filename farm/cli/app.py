@@ -18,6 +18,7 @@ VERBS = {
     "check": "check",
     "logs": "logs",
     "status": "status",
+    "diff": "diff",
     "bisect": "bisect",
     "lock": "lock",
     "fetch": "fetch",

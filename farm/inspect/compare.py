@@ -12,7 +12,9 @@ from typing import IO, TYPE_CHECKING, Final, TypeAlias
 
 from farm.errors import StorageError
 from farm.inspect import archive, recorded
+from farm.inspect.binary import DamagedError
 from farm.inspect.causes import REMEDIES, Cause, Reason, reasons, shown
+from farm.inspect.symbols import Symbols, read_symbols
 
 if TYPE_CHECKING:
     import zipfile
@@ -69,6 +71,36 @@ def explain(wheel_a: Path, wheel_b: Path) -> tuple[Difference, ...]:
         text = "no member differs; headers, padding or data that was packed otherwise does"
         found = [_difference("", Cause.ARCHIVE, text)]
     return tuple(found)
+
+
+def changed_symbols(wheel_a: Path, wheel_b: Path) -> Iterator[tuple[str, Symbols, Symbols]]:
+    """Each module of both wheels whose dynamic symbols differ: its path, and what only one has.
+
+    Raises:
+        CheckError: one of them is no whole zip file.
+        StorageError: there is no room to unpack a large module.
+    """
+    with archive.opened(wheel_a) as a, archive.opened(wheel_b) as b:
+        left, right = ({info.filename: info for info in each.infolist()} for each in (a, b))
+        for name in sorted(left.keys() & right.keys()):
+            one, other = left[name], right[name]
+            if (one.CRC, one.file_size) == (other.CRC, other.file_size):
+                continue
+            was, becomes = _symbols(a, one), _symbols(b, other)
+            if was != becomes:
+                yield _printable(name), _without(was, becomes), _without(becomes, was)
+
+
+def _symbols(source: zipfile.ZipFile, info: zipfile.ZipInfo) -> Symbols:
+    with _content(source, info) as buffer:
+        try:
+            return read_symbols(buffer)
+        except DamagedError:
+            return Symbols()
+
+
+def _without(these: Symbols, those: Symbols) -> Symbols:
+    return Symbols(exported=these.exported - those.exported, needed=these.needed - those.needed)
 
 
 def _difference(path: str, cause: Cause, message: str) -> Difference:

@@ -75,6 +75,19 @@ def test_bake_gives_the_bytes_that_farm_built(
     assert sha256(farm.wheel("cpu")) != sha256(farm.wheel("other"))
 
 
+def test_two_variants_differ_in_what_their_recipe_says_and_in_code(farm: Farm) -> None:
+    done = farm.run("diff", "--json", *(f"tiny@1.0:{variant}" for variant in VARIANTS))
+    assert done.code == 0, done.said
+    found = json.loads(done.stdout)["differences"]
+    assert {change["name"] for change in found["inputs"]} == {
+        *("unit", "identity", "file edits/tiny.json", "file inside/edit.py")
+    }
+    assert {change["name"] for change in found["results"]} <= {"sha256", "size"}
+    causes = {each["cause"] for each in found["files"] if each["path"].endswith(".so")}
+    assert "code" in causes
+    assert causes <= {"code", "build id"}
+
+
 def test_a_failing_compile_fails_and_its_log_can_be_had(
     private_engine: Endpoint, baked: Path
 ) -> None:
