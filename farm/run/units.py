@@ -18,14 +18,12 @@ from farm.errors import (
 )
 from farm.events import Outcome, UnitFinished
 from farm.host.files import FULL_ERRNOS, storage_error
+from farm.run.estimates import seconds_of
 from farm.run.repeat import repeat_command
 from farm.run.unit import Ended, UnitBuild
-from farm.store.record import read_record
-from farm.store.results import result_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from farm.model.unit import Unit
     from farm.plan.jobs import JobPlan
@@ -33,10 +31,6 @@ if TYPE_CHECKING:
     from farm.run.run_context import RunContext
     from farm.run.settle import Settled
     from farm.store.results import Result
-
-
-UNKNOWN_S = 300.0
-"""What a unit is taken to last that was never built here."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +69,7 @@ class Units:
         self.context = context
         self.settled = settled
         self.jobs = jobs
-        self.priorities = longest_paths(plan, estimates(plan, context.place.out))
+        self.priorities = longest_paths(plan, seconds_of(plan, context.place))
         self._ways: dict[str, asyncio.Task[_Told]] = {}
         self._told: dict[str, _Told] = {}
 
@@ -192,12 +186,6 @@ def explained(error: Exception) -> FarmError:
         hint="this is a bug in farm: please report it with these lines",
         details="".join(lines).splitlines()[-12:],
     )
-
-
-def estimates(plan: Plan, out: Path) -> dict[str, float]:
-    """How many seconds each unit may take, by label: as many as when it was built last."""
-    records = {unit.label: read_record(result_folder(out, unit.key)) for unit in plan.units}
-    return {label: found.seconds if found else UNKNOWN_S for label, found in records.items()}
 
 
 def longest_paths(plan: Plan, seconds: Mapping[str, float]) -> dict[str, float]:
