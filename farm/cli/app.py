@@ -15,6 +15,7 @@ VERBS = {
     "render": "render",
     "bake": "bake",
     "build": "build",
+    "matrix": "matrix",
     "check": "check",
     "logs": "logs",
     "status": "status",

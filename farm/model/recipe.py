@@ -33,6 +33,7 @@ from farm.model.strict import (
     PythonVersion,
     Reasoned,
     RelativePath,
+    RunnerLabel,
     Script,
     Short,
     Size,
@@ -203,7 +204,7 @@ class Layer(Strict):
     judged_without = frozenset({
         "env", "cmake_args", "requires", "system_packages", "exclude_paths", "forbid_output",
         "crates", "patches", "edits", "needs", "jobs", "expect", "smoke_test", "python_limits",
-        "unlocked", "summary", "homepage",
+        "unlocked", "runner", "summary", "homepage",
     })  # fmt: skip
 
     env: dict[Settable, Reasoned[EnvText]] = Field(default_factory=dict)
@@ -247,6 +248,8 @@ class Layer(Strict):
     """Pythons that it can be built for; every level's count."""
     unlocked: str = ""
     """Set to a reason where the build requirements cannot be locked from the package index."""
+    runner: tuple[RunnerLabel, ...] = ()
+    """Labels of the CI machine that builds it (`farm matrix`); they change nothing in a build."""
 
 
 class Feature(Strict):

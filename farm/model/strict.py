@@ -96,6 +96,10 @@ FeatureName = VariantName
 FeatureChoice = _pattern(
     r"~?[a-z][a-z0-9_]{0,31}", "a feature's name, with '~' before it to switch it off"
 )
+RunnerLabel = _pattern(
+    r"[A-Za-z0-9](?:[A-Za-z0-9 ._:/=,@+-]{0,98}[A-Za-z0-9])?",
+    "a label of CI runners (letters, digits, blanks and ._:/=,@+-)",
+)
 PartName = _pattern(r"[a-z][a-z0-9_]{0,31}", "the name of a part ([a-z][a-z0-9_]*)")
 ToolchainName = _pattern(r"[a-z][a-z0-9._-]{0,63}", "a toolchain or base name")
 SourceName = _pattern(r"[a-z][a-z0-9_-]{0,63}", "a source name ([a-z][a-z0-9_-]*)")

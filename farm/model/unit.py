@@ -187,6 +187,7 @@ class Unit:
     """Everything that decides what comes out of one build.
 
     ``smoke_test`` is None where the recipe has none; ``untried`` is its reason for that.
+    ``runner`` (labels of a CI machine) decides nothing: it is for whoever hands units out.
     """
 
     key: UnitKey
@@ -216,6 +217,7 @@ class Unit:
     crates: tuple[CrateSet, ...] = ()
     smoke_test: SmokeTest | None = None
     untried: str = ""
+    runner: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:

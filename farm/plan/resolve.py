@@ -121,6 +121,7 @@ class Resolver:
             ),
             smoke_test=None if isinstance(tried, str) else tried,
             untried=tried if isinstance(tried, str) else "",
+            runner=settings.last_runner(layers),
         )
 
     def _problem(self, path: settings.Path, what: str, hint: str = "") -> None:

@@ -97,6 +97,11 @@ def last_unlocked(layers: tuple[PlacedLayer, ...]) -> str:
     return next((p.layer.unlocked for p in reversed(layers) if p.layer.unlocked), "")
 
 
+def last_runner(layers: tuple[PlacedLayer, ...]) -> tuple[str, ...]:
+    """The most specific labels of a CI machine; none if no layer names any."""
+    return next((p.layer.runner for p in reversed(layers) if p.layer.runner), ())
+
+
 def python_limits(
     layers: tuple[PlacedLayer, ...], package: str
 ) -> Iterator[tuple[str, PythonLimits]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from farm.errors import LockError
 from farm.host.machine import this_machine
 from farm.model.unit import ImageBase
 from farm.plan.resolve import lock_problem
@@ -16,6 +17,8 @@ from farm.store.record import read_record
 from farm.store.results import result_folder
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from farm.plan.plan import Plan
     from farm.run.options import BuildOptions, Workplace
     from farm.run.settle import Settled
@@ -25,10 +28,14 @@ CANNOT_BE_BUILT = "cannot be built yet"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
-    """One unit of a plan: where it stands, and why it would be built or not."""
+    """One unit of a plan: where it stands, and why it would be built or not.
+
+    ``checked`` tells whether its result is there and was held against what is expected now.
+    """
 
     label: str
     standing: str
+    checked: bool
     why: str
     requested: bool
     toolchain: str
@@ -64,6 +71,7 @@ def forecast(plan: Plan, place: Workplace, options: BuildOptions) -> tuple[Forec
             Forecast(
                 label=unit.label,
                 standing=standing,
+                checked=standing == "built" and each.checked,
                 why=why,
                 requested=unit.label in plan.requested,
                 toolchain=unit.toolchain,
@@ -81,6 +89,22 @@ def forecast(plan: Plan, place: Workplace, options: BuildOptions) -> tuple[Forec
             )
         )
     return tuple(rows)
+
+
+def refuse_unbuildable(rows: Iterable[Forecast]) -> None:
+    """End with an error if not all can be built.
+
+    Raises:
+        LockError: a unit, asked for or needed, cannot be built yet.
+    """
+    rows = list(rows)
+    found = [row for row in rows if row.standing == CANNOT_BE_BUILT]
+    if found:
+        raise LockError(
+            f"{len(found)} of {len(rows)} units cannot be built yet",
+            hint=f"what can be locked is by: farm lock {' '.join(row.label for row in found)}",
+            details=[f"{row.label}: {row.why}" for row in found],
+        )
 
 
 def _standing(each: Settled, plan: Plan, place: Workplace) -> tuple[str, str]:

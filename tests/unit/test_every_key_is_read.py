@@ -64,6 +64,7 @@ LAYER = """
       gpu_script: print()
     python_limits: {oldest: "3.9", newest: "3.14", reason: r, source: s}
     unlocked: because
+    runner: [self-hosted, large]
 """ % ("0123456789" * 4, SHA, SHA)  # noqa: UP031 - braces
 RECIPE = f"""
 package: demo

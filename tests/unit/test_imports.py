@@ -37,6 +37,7 @@ def loaded(program: str, *arguments: str) -> set[str]:
         ("list", NETWORK | ENGINES | WHEELS | RUN | {"jinja2"}),
         ("show vllm", NETWORK | ENGINES | WHEELS | RUN | {"jinja2"}),
         ("plan vllm", NETWORK | ENGINES | WHEELS | RUN | {"rich"}),
+        ("matrix llama-cpp-python --format github", NETWORK | ENGINES | WHEELS | RUN | {"rich"}),
         ("render vllm:empty", NETWORK | ENGINES | WHEELS | RUN | {"rich"}),
         ("build vllm:empty --dry-run", NETWORK | ENGINES | WHEELS | RUN | {"rich"}),
     ],

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from farm.cli import common
-from farm.errors import LockError
 
 if TYPE_CHECKING:
     from farm.plan.plan import Plan
@@ -51,24 +50,9 @@ def plan(
     )
     rows = show_plan(made, place, options, as_json=as_json)
     if check:
-        _refuse_unbuildable(rows)
+        from farm.run.forecast import refuse_unbuildable
 
-
-def _refuse_unbuildable(rows: tuple[Forecast, ...]) -> None:
-    """End with an error if not all can be built.
-
-    Raises:
-        LockError: a unit, asked for or needed, cannot be built yet.
-    """
-    from farm.run.forecast import CANNOT_BE_BUILT
-
-    found = [row for row in rows if row.standing == CANNOT_BE_BUILT]
-    if found:
-        raise LockError(
-            f"{len(found)} of {len(rows)} units cannot be built yet",
-            hint=f"what can be locked is by: farm lock {' '.join(row.label for row in found)}",
-            details=[f"{row.label}: {row.why}" for row in found],
-        )
+        refuse_unbuildable(rows)
 
 
 def show_plan(

@@ -66,6 +66,8 @@ def _print(unit: Unit, explained: Explanation, refused: tuple[str, ...]) -> None
         typer.echo(f"  edit          {edit.source}/{edit.file}: {edit.replace!r} → {edit.by!r}")
     for name, value in unit.env:
         typer.echo(f"  env           {name}={value}")
+    if unit.runner:
+        typer.echo(f"  runner        {', '.join(unit.runner)}")
     if unit.expected.extensions is not None:
         listed = ", ".join(unit.expected.extensions) or "none"
         typer.echo(f"  extensions    {listed}")

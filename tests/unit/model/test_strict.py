@@ -29,6 +29,7 @@ GOOD = {
     "FeatureName": ["rust"],
     "FeatureChoice": ["rust", "~rust"],
     "PartName": ["torch"],
+    "RunnerLabel": ["self-hosted", "ubuntu-24.04", "GPU 4x", "runs-on=1/cpu=8+64", "a"],
     "ToolchainName": ["cuda-13.0", "none"],
     "SourceName": ["triton", "flash-attention"],
     "IsaPattern": ["avx2", "fma", "avx512*", "sse4_2"],
@@ -105,11 +106,13 @@ BAD = dict.fromkeys(NAMED, NAMES_NEVER) | {
     "Url": [*NOWHERE, "x", "ftp://x/y", "https://", "https://a b", "javascript:x", "https://x'y"],
     "RelativePath": [*NOWHERE, "/etc", "..", "../a", "a/..", "a/../b", "a;b", "$(x)", "a*"],
     "PathPattern": [*NOWHERE, "/etc/*", "../*", "a/../*"],
+    "RunnerLabel": [*NOWHERE, "-x", "x ", " x", "$(id)", "`id`", "a;b", "a'b", "${{ x }}"],
     "DpkgPath": [*NOWHERE, "/", "usr/lib/*", "/a b", "/a'b", '/a"', "/$(id)", "/a\\b", "//a"],
     "Word": [*NOWHERE, "a b", '"v1"', "v1)", "a,b", "a" * 201],
     "Words": [*NOWHERE, "short", "it's missing", "$(id) is not found", "back\\slash", "a" * 201],
 }  # fmt: skip
 MORE_BAD = {
+    "RunnerLabel": ["a" * 101, "ä", "a#b"],
     "PackageName": ["-a", "a-", "A", "a.b", "a_b"],
     "VersionText": ["v1", ".1", "1-1", "1:2"],
     "VariantName": ["1a", "a-b", "Cpu"],

@@ -123,6 +123,7 @@ def test_a_change_of_the_recipe_that_reaches_the_build_is_another_identity(
         ("memory_per_job: 1 GiB", "memory_per_job: 9 GiB"),
         ("reason: measured", "reason: guessed"),
         ("unlocked: because", "unlocked: of this"),
+        ("unlocked: because", "unlocked: because\n    runner: [large]"),
         ("https://x.org/sub", "https://mirror.x.org/sub"),
         ("[cmake]", "[{value: cmake, reason: needed}]"),
         ("    toolchain: plain\n", "    toolchain: plain\n    summary: text\n"),

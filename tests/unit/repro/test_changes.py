@@ -37,7 +37,8 @@ variants:
       - {file: setup.py, replace: c, by: e, count: 1, reason: r}
 """
 UNDECIDING = {
-    "base_variant", "lock_inputs", "lock_stem", "unlocked", "jobs", "lockstep", "untried"
+    "base_variant", "lock_inputs", "lock_stem", "unlocked", "jobs", "lockstep", "untried",
+    "runner",
 }  # fmt: skip
 """Fields of a unit that change nothing in a build or its trial, or follow from others."""
 
