@@ -99,9 +99,14 @@ class UsageError(FarmError):
 
 
 class ProblemsError(FarmError):
-    """Base of the errors that collect every problem before anything runs."""
+    """Base of the errors that collect every problem before anything runs.
+
+    ``root`` is the folder from which the files of their places are named, if it is not the
+    current one.
+    """
 
     title: ClassVar[str] = "problems"
+    root: str = ""
 
     def __init__(self, problems: Sequence[Problem], *, hint: str = "") -> None:
         self.problems = tuple(problems)

@@ -116,7 +116,8 @@ class UnitFinished(Event):
     ``log`` is the path of its whole log, if there is one; ``step`` is the step
     that failed, and ``details`` the lines around the error that ``message`` names.
     Of a build that was stopped after configuring they say what it would have done.
-    ``wheels`` are paths; ``repeat`` is the command that repeats a failure.
+    ``wheels`` are paths; ``repeat`` is the command that repeats a failure, ``file`` and ``line``
+    where to look for its cause: a patch, or the variant in its recipe.
     """
 
     unit: str
@@ -130,6 +131,8 @@ class UnitFinished(Event):
     hint: str = ""
     details: tuple[str, ...] = ()
     repeat: str = ""
+    file: str = ""
+    line: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from farm.errors import UsageError
+from farm.errors import ProblemsError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -222,14 +222,18 @@ def plan_of(
     selectors = wanted.selectors
     if not selectors and default_all:
         selectors = project.names("recipes")
-    return api.plan(
-        project,
-        *selectors,
-        variants=wanted.variants,
-        features=wanted.features,
-        python=wanted.python,
-        preflight=preflight,
-    )
+    try:
+        return api.plan(
+            project,
+            *selectors,
+            variants=wanted.variants,
+            features=wanted.features,
+            python=wanted.python,
+            preflight=preflight,
+        )
+    except ProblemsError as error:
+        error.root = str(project.root)
+        raise
 
 
 def mirror_at(folder: Path | None) -> Mirror | None:

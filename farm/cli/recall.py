@@ -5,18 +5,21 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from farm.cli.reports import STEP_SUMMARY
 from farm.errors import FarmError
 
 if TYPE_CHECKING:
     from farm.run.unchanged import Answer, Question
 
-NEVER = {"--force", "--rebuild", "--dry-run", "-n", "--help", "-h"}
+NEVER = {"--force", "--rebuild", "--dry-run", "-n", "--summary", "--junit", "--help", "-h"}
 """Arguments with which a build is never remembered."""
 
 
 def asked_now(arguments: list[str]) -> Question | None:
     """What ``farm build …`` asks in this folder; None where it must be thought through."""
-    if arguments[:1] != ["build"] or NEVER & set(arguments) or os.environ.get("FARM_ROOT"):
+    named = {argument.partition("=")[0] for argument in arguments}
+    elsewhere = any(os.environ.get(name) for name in ("FARM_ROOT", STEP_SUMMARY))
+    if arguments[:1] != ["build"] or NEVER & named or elsewhere:
         return None
     from farm.load.folders import cache_folder
     from farm.load.project import find_project

@@ -8,21 +8,23 @@ import traceback
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, TextIO
 
-from farm.errors import UsageError
+from farm.console.services import is_on, service_of
+from farm.errors import ProblemsError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from contextlib import AbstractContextManager
 
     from rich.console import Console
 
+    from farm.console.services import Service
     from farm.errors import FarmError
     from farm.events import Sink
 
 PROGRESS = ("auto", "plain", "quiet", "json")
 """What ``--progress`` may be."""
-
-_OFF = {"", "0", "false", "no"}
+_MOST_ANNOTATIONS = 50
+"""GitHub shows no more of a job."""
 
 
 def make_view(
@@ -64,12 +66,12 @@ def make_view(
         return LiveView(console)
     from farm.console.plain import PlainView
 
-    return nullcontext(PlainView(console, github=_on(env, "GITHUB_ACTIONS")))
+    return PlainView(console, service=service_of(env))
 
 
 def draws(stream: object, env: Mapping[str, str]) -> bool:
     """Tell whether a stream is a terminal that can be drawn on, and watched by a person."""
-    return _is_terminal(stream) and env.get("TERM") != "dumb" and not _on(env, "CI")
+    return _is_terminal(stream) and env.get("TERM") != "dumb" and not is_on(env, "CI")
 
 
 def coloured(stream: object, env: Mapping[str, str]) -> bool:
@@ -88,10 +90,14 @@ def render_error(
 ) -> None:
     """Print an error as ``error: message``, its details, and ``hint: …``, on stderr.
 
-    With ``debug`` the traceback comes first.
+    With ``debug`` the traceback comes first.  In a CI job it is an annotation besides, or
+    each of its problems is, at its place.
     """
     stream = sys.stderr if stream is None else stream
-    colour = coloured(stream, os.environ if env is None else env)
+    env = os.environ if env is None else env
+    colour, service = coloured(stream, env), service_of(env)
+    if service:
+        stream.write(service.begin())
     if debug:
         traceback.print_exception(error, file=stream)
     lines = [f"{_paint('error:', '1;31', on=colour)} {error.message}"]
@@ -99,15 +105,28 @@ def render_error(
     if error.hint:
         lines.append(f"{_paint('hint:', '1;36', on=colour)} {error.hint}")
     stream.write("\n".join(lines) + "\n")
+    if service:
+        stream.write("".join(_annotations(error, service)) + service.end())
     stream.flush()
+
+
+def _annotations(error: FarmError, service: Service) -> Iterator[str]:
+    if not isinstance(error, ProblemsError):
+        yield service.error(error.message, title="farm")
+        return
+    for each in error.problems[:_MOST_ANNOTATIONS]:
+        place = each.place
+        message = "; ".join(part for part in (each.what, each.hint) if part)
+        yield service.error(
+            message,
+            title=each.where or "farm",
+            file=os.path.join(error.root, place.file) if place else "",  # noqa: PTH118 - as text
+            line=place.line if place else None,
+        )
 
 
 def _paint(text: str, code: str, *, on: bool) -> str:
     return f"\x1b[{code}m{text}\x1b[0m" if on else text
-
-
-def _on(env: Mapping[str, str], name: str) -> bool:
-    return env.get(name, "").lower() not in _OFF
 
 
 def _is_terminal(stream: object) -> bool:

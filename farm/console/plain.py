@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import secrets
 import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from rich.text import Text
 
@@ -30,6 +29,7 @@ from farm.events import (
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from farm.console.services import Service
     from farm.events import Event
 
 EVERY_PER_CENT = 10
@@ -56,13 +56,14 @@ class _Pace:
 class PlainView:
     """Prints lines such as ``05:12:07  llama-cpp-python@0.2.44:cpu  compile  [12/34] …``.
 
-    Where ``github`` is true, failures are also annotations of a GitHub Actions job, with
-    the log's end in a group.
+    In a job of a CI ``service`` the end of each log is there to be unfolded, and failures
+    are annotations where it has such; it reads commands again once the view is left.
     """
 
-    def __init__(self, console: Console, *, github: bool = False) -> None:
+    def __init__(self, console: Console, *, service: Service | None = None) -> None:
         self._console = console
-        self._github = github
+        self._service = service
+        self._begun = False
         self._summary = Summary()
         self._lock = threading.Lock()
         self._width = 0
@@ -73,7 +74,19 @@ class PlainView:
         """Take one event."""
         with self._lock, suppress(OSError, ValueError):  # ValueError: the stream is closed
             self._summary(event)
+            if self._service and not self._begun:
+                self._begun = True
+                self._write(self._service.begin())
             self._show(event)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Let the service read commands again."""
+        if self._service and self._begun:
+            with suppress(OSError, ValueError):
+                self._write(self._service.end())
 
     def _show(self, event: Event) -> None:
         match event:
@@ -149,35 +162,35 @@ class PlainView:
             text.append(f": {event.message}", style="default")
         self._line(event, event.unit, "", text)
         if event.outcome is Outcome.FAILED:
-            self._failed(event)
+            step = self._summary.failed_step(event)
+            say(self._console, [Text(""), *failure_block(event, step=step), Text("")])
+            self._annotate(event, step)
+        if self._service and event.outcome in {Outcome.BUILT, Outcome.FAILED}:
+            self._log_end(self._service, event)
 
-    def _failed(self, event: UnitFinished) -> None:
-        step = self._summary.failed_step(event)
-        block = [Text(""), *failure_block(event, step=step), Text("")]
-        if not self._github:
-            say(self._console, block)
-            return
-        self._command(f"::group::{_escape(event.unit)}: why it failed, and its log's end")
-        say(self._console, block)
-        self._log_end(event.log)
-        self._command("::endgroup::")
-        title = f"{event.unit} failed{f' in {step}' if step else ''}"
-        self._command(f"::error title={_escape(title, ':,')}::{_escape(event.message)}")
+    def _annotate(self, event: UnitFinished, step: str) -> None:
+        if self._service:
+            title = f"{event.unit} failed{f' in {step}' if step else ''}"
+            message = event.message
+            self._write(
+                self._service.error(message, title=title, file=event.file, line=event.line)
+            )
 
-    def _log_end(self, log: str) -> None:
-        """Print a log's last lines, with no chance for them to be taken for commands."""
+    def _log_end(self, service: Service, event: UnitFinished) -> None:
+        """Print a log's last lines, folded."""
         from pathlib import Path
 
+        from farm.run.error_lines import clean
         from farm.run.logs import tail
 
-        lines = tail(Path(log), _LOG_LINES) if log else []
-        token = secrets.token_hex(16)
-        self._command(f"::stop-commands::{token}")
-        say(self._console, [Text(line) for line in lines])
-        self._command(f"::{token}::")
+        lines = tail(Path(event.log), _LOG_LINES) if event.log else []
+        if lines:
+            self._write(service.group(f"{event.unit}: its log's end"))
+            say(self._console, [Text(clean(line)) for line in lines])
+            self._write(service.group_end())
 
-    def _command(self, line: str) -> None:
-        self._console.file.write(line + "\n")
+    def _write(self, text: str) -> None:
+        self._console.file.write(text)
         self._console.file.flush()
 
     def _line(self, event: Event, unit: str, step: str, text: str | Text) -> None:
@@ -188,10 +201,3 @@ class PlainView:
         if step:
             line.append(f"{step:<{_STEP_WIDTH}}  ")
         say(self._console, [line.append(text)])
-
-
-def _escape(text: str, more: str = "") -> str:
-    """Return text as a GitHub workflow command takes it (``more``: also within properties)."""
-    for character in "%\r\n" + more:  # per cent first: the others become it
-        text = text.replace(character, f"%{ord(character):02X}")
-    return text

@@ -3,59 +3,33 @@
 from __future__ import annotations
 
 import os
+import re
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from farm.console.gathered import Gathered
 from farm.console.words import GLYPHS, duration, in_ascii, size
-from farm.events import Outcome, RunFinished, RunStarted, StepFinished, StepStarted, UnitFinished
+from farm.events import Outcome
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from farm.events import Event
+    from farm.events import UnitFinished
 
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _LEAST_WIDTH = 60
 _SHORTEST_QUOTE = 6
 """A line of details that is shorter may be part of the message by accident."""
 
 
-class Summary:
-    """Gathers a run's events; knows at the end how each unit went, in plan order."""
-
-    def __init__(self) -> None:
-        self._units: list[str] = []
-        self._finished: dict[str, UnitFinished] = {}
-        self._steps: dict[str, str] = {}
-        self._failed_steps: dict[str, str] = {}
-        self._folder = ""
-        self._seconds = 0.0
-
-    def __call__(self, event: Event) -> None:
-        """Take note of an event."""
-        match event:
-            case RunStarted(units=units, folder=folder):
-                self._units, self._folder = list(units), folder
-            case StepStarted(unit=unit, step=step):
-                self._steps[unit] = step
-            case StepFinished(unit=unit, step=step, error=error) if error:
-                self._failed_steps.setdefault(unit, step)
-            case UnitFinished(unit=unit):
-                self._finished[unit] = event
-                if unit not in self._units:
-                    self._units.append(unit)
-            case RunFinished(seconds=seconds):
-                self._seconds = seconds
-
-    def failed_step(self, event: UnitFinished) -> str:
-        """Return the step in which a unit failed, as well as it is known."""
-        known = self._failed_steps.get(event.unit) or self._steps.get(event.unit, "")
-        return event.step or known
+class Summary(Gathered):
+    """Knows at the end how each unit went, in plan order."""
 
     def lines(self, width: int) -> list[Text]:
         """Return the table and the totals; no line is wrapped here."""
-        rows = [self._finished[unit] for unit in self._units if unit in self._finished]
+        rows = self.ended
         if not rows:
             return []
         label = max(len(row.unit) for row in rows)
@@ -85,9 +59,9 @@ class Summary:
             if count:
                 text.append(", " if text else "")
                 text.append(f"{count} {outcome}", style=f"bold {GLYPHS[outcome][1]}")
-        text.append(f" in {duration(self._seconds)}")
-        if self._folder:
-            text.append(f"  {self._folder}", style="dim")
+        text.append(f" in {duration(self.seconds)}")
+        if self.folder:
+            text.append(f"  {self.folder}", style="dim")
         return text
 
 
@@ -164,8 +138,12 @@ def _explanation(event: UnitFinished, step: str) -> list[Text]:
 
 
 def say(console: Console, lines: list[Text]) -> None:
-    """Print lines as they are: the terminal wraps long paths, so that they can be copied."""
+    """Print lines as they are: the terminal wraps long paths, so that they can be copied.
+
+    No control character that a log or a message may hold reaches a terminal or a CI service.
+    """
     for line in lines:
+        line.plain = _CONTROL.sub("\N{REPLACEMENT CHARACTER}", line.plain)
         if console.options.ascii_only:
             line.plain = in_ascii(line.plain)
         console.print(line, soft_wrap=True, highlight=False, markup=False)

@@ -19,6 +19,7 @@ from farm.errors import (
 from farm.events import Outcome, UnitFinished
 from farm.host.files import FULL_ERRNOS, storage_error
 from farm.run.estimates import seconds_of
+from farm.run.places import place_of
 from farm.run.repeat import repeat_command
 from farm.run.unit import Ended, UnitBuild
 
@@ -148,9 +149,11 @@ class Units:
 
     def _failed(self, unit: Unit, error: FarmError, started: float) -> _Told:
         outcome = _OUTCOMES.get(type(error), Outcome.FAILED)
-        if outcome is Outcome.FAILED and self.context.options.fail_fast:
+        failed = outcome is Outcome.FAILED
+        if failed and self.context.options.fail_fast:
             self.context.tasks.cancel.set()
         log = self.context.run.unit_folder(unit.key) / "build.log"
+        place = place_of(unit, error, self.context.place.project) if failed else None
         self.context.sink(
             UnitFinished(
                 unit=unit.label,
@@ -162,7 +165,9 @@ class Units:
                 message=error.message,
                 hint=error.hint,
                 details=error.details,
-                repeat=repeat_command(unit, self.context) if outcome is Outcome.FAILED else "",
+                repeat=repeat_command(unit, self.context) if failed else "",
+                file=place.file if place else "",
+                line=place.line if place else None,
             )
         )
         report = Report(unit=unit.label, outcome=outcome, exit_code=int(error.code))

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from farm.cli import common
 from farm.cli.recall import asked_now, remember_all_built
-from farm.errors import UsageError
+from farm.cli.reports import reports_of
+from farm.errors import FarmError, UsageError
 
 if TYPE_CHECKING:
+    from farm.cli.reports import Reports
+    from farm.console.gathered import Gathered
     from farm.engine.caches import LayerCache
+    from farm.events import Event
     from farm.model.look import Look
     from farm.plan.plan import Plan
     from farm.run.options import BuildOptions, Workplace
@@ -62,6 +67,14 @@ def build(
         ),
     ] = None,
     no_preflight: common.NoPreflight = False,
+    summary: Annotated[
+        Path | None,
+        typer.Option("--summary", metavar="file", help="Write what it came to as Markdown."),
+    ] = None,
+    junit: Annotated[
+        Path | None,
+        typer.Option("--junit", metavar="file", help="Write it as JUnit XML, a case per unit."),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", "-n", help="Only show what would be built and why.")
     ] = False,
@@ -98,7 +111,8 @@ def build(
 
         show_plan(plan, place, options, as_json=progress == "json")
         return
-    outcomes = _run(plan, place, options, progress)
+    reports = reports_of(plan, place, summary=summary, junit=junit)
+    outcomes = _run(plan, place, options, progress, reports)
     if outcomes.stood:
         answer = Answer(out=place.out, progress=progress, units=outcomes.stood)
         remember_all_built(before, sys.argv[1:], answer)
@@ -130,12 +144,35 @@ def _look(until: str | None, only: list[str] | None) -> Look | None:
         raise UsageError(f"--only: {error}") from error
 
 
-def _run(plan: Plan, place: Workplace, options: BuildOptions, progress: str) -> Outcomes:
+def _run(
+    plan: Plan, place: Workplace, options: BuildOptions, progress: str, reports: Reports | None
+) -> Outcomes:
     import threading
 
     from farm.console.choose import make_view
+    from farm.console.gathered import Gathered
     from farm.run.session import build as run_build
 
-    cancel = threading.Event()
+    gathered = Gathered()
     with make_view(progress) as view:
-        return run_build(plan, place, options, view, cancel)
+
+        def sink(event: Event) -> None:
+            gathered(event)
+            view(event)
+
+        outcomes = run_build(plan, place, options, sink, threading.Event())
+    if reports:
+        _report(reports, gathered, failed=bool(outcomes.exit_code))
+    return outcomes
+
+
+def _report(reports: Reports, gathered: Gathered, *, failed: bool) -> None:
+    """Write the reports; that one cannot be written is no reason to hide why a build failed."""
+    try:
+        reports.write(gathered)
+    except FarmError as error:
+        if not failed:
+            raise
+        from farm.console.choose import render_error
+
+        render_error(error, debug=False)

@@ -123,7 +123,7 @@ def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     time.tzset()
 
 
-def plain(events: list[Event], **options: bool) -> list[str]:
+def plain(events: list[Event], **options: Any) -> list[str]:
     console = paper()
     view = PlainView(console, **options)
     for event in events:
@@ -166,28 +166,6 @@ def test_plain_progress_comes_every_ten_per_cent_or_ten_seconds() -> None:
 
 def test_plain_repeats_nothing_that_steps_print() -> None:
     assert plain([StepOutput(unit=LLAMA, step="compile", line="cc [red]-c[/red] x.c")]) == []
-
-
-def test_github_gets_an_annotation_and_a_group_whose_lines_are_no_commands(tmp_path: Path) -> None:
-    log = tmp_path / "build.log"
-    log.write_text("".join(f"{n}\n" for n in range(200)) + "::error::planted\n")
-    event = UnitFinished(
-        unit=VLLM,
-        outcome=Outcome.FAILED,
-        seconds=1,
-        step="compile",
-        log=str(log),
-        message="100 %\nwrong",
-    )
-    lines = plain([event], github=True)
-    group = lines.index(f"::group::{VLLM}: why it failed, and its log's end")
-    stop = next(n for n, line in enumerate(lines) if line.startswith("::stop-commands::"))
-    resume = lines.index(f"::{lines[stop].removeprefix('::stop-commands::')}::")
-    assert group < stop < resume == lines.index("::endgroup::") - 1
-    assert lines[stop + 1 : resume] == [*(str(n) for n in range(101, 200)), "::error::planted"]
-    assert lines[-1] == (
-        "::error title=vllm@0.22.0%3Arocm-gfx942 failed in compile::100 %25%0Awrong"
-    )
 
 
 def test_quiet_says_only_why_a_unit_failed() -> None:
@@ -277,7 +255,9 @@ def test_json_is_one_object_an_event_with_all_fields() -> None:
         "details",
         "event",
         "exit_code",
+        "file",
         "hint",
+        "line",
         "log",
         "message",
         "outcome",

@@ -63,7 +63,7 @@ def test_the_command_asks_for_the_same(
 ) -> None:
     asked: list[BuildOptions] = []
 
-    def note(_plan: object, _place: object, options: BuildOptions, _progress: str) -> object:
+    def note(_plan: object, _place: object, options: BuildOptions, *_: object) -> object:
         asked.append(options)
         return SimpleNamespace(stood=(), exit_code=0)
 

@@ -1,0 +1,48 @@
+"""What a run came to, gathered from its events: what every report of a run's end starts from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from farm.events import RunFinished, RunStarted, StepFinished, StepStarted, UnitFinished
+
+if TYPE_CHECKING:
+    from farm.events import Event
+
+
+class Gathered:
+    """A sink that keeps how each unit ended; ``seconds`` and ``folder`` are the run's."""
+
+    def __init__(self) -> None:
+        self.folder = ""
+        self.seconds = 0.0
+        self._units: list[str] = []
+        self._finished: dict[str, UnitFinished] = {}
+        self._steps: dict[str, str] = {}
+        self._failed_steps: dict[str, str] = {}
+
+    def __call__(self, event: Event) -> None:
+        """Take note of an event."""
+        match event:
+            case RunStarted(units=units, folder=folder):
+                self._units, self.folder = list(units), folder
+            case StepStarted(unit=unit, step=step):
+                self._steps[unit] = step
+            case StepFinished(unit=unit, step=step, error=error) if error:
+                self._failed_steps.setdefault(unit, step)
+            case UnitFinished(unit=unit):
+                self._finished[unit] = event
+                if unit not in self._units:
+                    self._units.append(unit)
+            case RunFinished(seconds=seconds):
+                self.seconds = seconds
+
+    @property
+    def ended(self) -> list[UnitFinished]:
+        """How units ended, in plan order, as far as they did."""
+        return [self._finished[unit] for unit in self._units if unit in self._finished]
+
+    def failed_step(self, event: UnitFinished) -> str:
+        """The step in which a unit failed, as well as it is known."""
+        known = self._failed_steps.get(event.unit) or self._steps.get(event.unit, "")
+        return event.step or known
