@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from farm.errors import FetchError, LockError, UsageError
 from farm.host.files import storage_error
 from farm.load.locks import smoke_test_stem
+from farm.load.project import shipped_root
 from farm.starter.seeds import example, from_index, read
 
 if TYPE_CHECKING:
@@ -18,6 +19,12 @@ if TYPE_CHECKING:
     from farm.starter.seeds import Seed
 
 _VARIANT, _LOCK_STEM = "cpu", "cpu-py3.13"
+WORKFLOWS = {
+    "github": {".github/workflows/wheels.yml": "github-actions.yml"},
+    "gitlab": {".gitlab-ci.yml": "gitlab-ci.yml", ".gitlab/farm.yml": "gitlab-farm.yml"},
+}
+"""Files of a CI service, each with the one below ``docs/ci`` that it is a copy of."""
+_SELECTORS = "SELECTORS: llama-cpp-python"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,11 +41,13 @@ class Started:
     kept: tuple[str, ...]
 
 
-def start_project(folder: Path, *, package: str | None, cache: Path, sink: Sink) -> Started:
+def start_project(
+    folder: Path, *, package: str | None, cache: Path, sink: Sink, service: str = ""
+) -> Started:
     """Start a project in a folder, or add a package to it.
 
     Without ``package``, a project that has no recipe yet gets an example that
-    needs no network.
+    needs no network.  With a ``service`` of `WORKFLOWS` it gets that one's files, too.
 
     Raises:
         UsageError: the project has a recipe for that package already.
@@ -50,6 +59,7 @@ def start_project(folder: Path, *, package: str | None, cache: Path, sink: Sink)
     known = sorted(path.stem for path in (root / "recipes").glob("*.yaml"))
     seed = _seed(root, package, known)
     files = dict(_files(seed, named=seed.package if seed else known[0]))
+    files |= _workflows(service, sorted({*known, *([seed.package] if seed else [])}))
     try:
         written, kept = _write_all(root, files)
     except OSError as error:
@@ -92,6 +102,13 @@ def _files(seed: Seed | None, *, named: str) -> Iterator[tuple[str, str]]:
     yield "Makefile", _rendered("Makefile.j2", package=named)
     yield ".gitignore", _rendered("gitignore.j2")
     yield "README.md", _rendered("README.md.j2", package=named)
+
+
+def _workflows(service: str, packages: list[str]) -> Iterator[tuple[str, str]]:
+    """Names and texts of a service's files, that build these packages."""
+    for name, shipped in WORKFLOWS.get(service, {}).items():
+        text = (shipped_root() / "docs/ci" / shipped).read_text(encoding="utf-8")
+        yield name, text.replace(_SELECTORS, f"SELECTORS: {' '.join(packages)}")
 
 
 def _rendered(template: str, **values: object) -> str:

@@ -38,7 +38,7 @@ PATIENCE_S = 1200.0
 """How long anything may take on a machine that is busy with other things."""
 
 _PROC = Path("/proc")
-_OWN = ("FARM_", "DOCKER_", "BUILDX_", "BUILDKIT_", "GITHUB_")
+_OWN = ("FARM_", "DOCKER_", "BUILDX_", "BUILDKIT_", "GITHUB_", "GITLAB_")
 _OF_A_USER = frozenset({"CI", "MAX_JOBS", "NVCC_THREADS", "PYTHONPATH"})
 
 Told = dict[str, Any]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from contextlib import nullcontext
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,13 @@ from farm.cli import common
 
 if TYPE_CHECKING:
     from farm.starter.project import Started
+
+
+class Service(StrEnum):
+    """CI services that there are files for."""
+
+    GITHUB = "github"
+    GITLAB = "gitlab"
 
 
 def init(
@@ -29,6 +37,10 @@ def init(
             "--package", "-p", help="A package of the index: its newest sdist gets a recipe."
         ),
     ] = None,
+    ci: Annotated[
+        Service | None,
+        typer.Option("--ci", help="Add the workflow files of this CI service."),
+    ] = None,
 ) -> None:
     """Start a project: a recipe that builds, its lock, a Makefile."""
     from farm.console.choose import make_view
@@ -39,7 +51,8 @@ def init(
     cache = cache_folder()
     held = nullcontext() if package is None else common.using_cache(cache)
     with held, make_view("auto") as view:
-        started = start_project(root, package=package, cache=cache, sink=view)
+        service = ci or ""
+        started = start_project(root, package=package, cache=cache, sink=view, service=service)
     _report(started)
 
 

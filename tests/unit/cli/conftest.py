@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+OF_SOMEBODY = ("PIP_", "UV_", "DOCKER_", "FARM_", "BUILDX_", "GITHUB_", "GITLAB_")
+
+
 @dataclass(frozen=True)
 class Ended:
     """How a command ended, and what it said."""
@@ -55,7 +58,7 @@ def farm(capsys: pytest.CaptureFixture[str]) -> Farm:
 def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """An empty current folder, an empty cache, and nobody's settings."""
     for name in os.environ:
-        if name.startswith(("PIP_", "UV_", "DOCKER_", "FARM_", "BUILDX_")) or "proxy" in name:
+        if name.startswith(OF_SOMEBODY) or "proxy" in name:
             monkeypatch.delenv(name)
     for name in ("MAX_JOBS", "NVCC_THREADS", "CFLAGS", "CXXFLAGS", "CMAKE_ARGS", "NO_COLOR"):
         monkeypatch.delenv(name, raising=False)

@@ -58,6 +58,23 @@ def test_it_says_what_to_do_next(farm: Farm) -> None:
     assert "farm build markupsafe" in said
 
 
+def test_workflow_files_name_the_recipes_and_are_kept_once_they_are_there(
+    farm: Farm, world: Path
+) -> None:
+    assert farm("init").code == 0
+    (world / "recipes/abc.yaml").write_text((world / "recipes/markupsafe.yaml").read_text())
+    assert farm("init", "--ci", "github").code == 0
+    assert farm("init", "--ci", "gitlab").code == 0
+    added = {".github/workflows/wheels.yml", ".gitlab-ci.yml", ".gitlab/farm.yml"}
+    assert files(world) == ALL | added | {"recipes/abc.yaml"}
+    for name in (".github/workflows/wheels.yml", ".gitlab-ci.yml"):
+        assert "  SELECTORS: abc markupsafe # what to build" in (world / name).read_text()
+    (world / ".gitlab-ci.yml").write_text("mine\n")
+    assert ".gitlab-ci.yml" in farm("init", "--ci", "gitlab").out
+    assert (world / ".gitlab-ci.yml").read_text() == "mine\n"
+    assert farm("init", "--ci", "jenkins").code == ExitCode.USAGE
+
+
 def test_a_second_init_changes_nothing(farm: Farm, world: Path) -> None:
     farm("init")
     before = {name: (world / name).read_bytes() for name in ALL}
