@@ -21,6 +21,7 @@ from __future__ import annotations
 import argparse
 import calendar
 import hashlib
+import json
 import lzma
 import os
 import posixpath
@@ -251,6 +252,7 @@ class Checkout:
         self.folder = folder
         self.commit, self.with_submodules, named = digest.partition("+submodules")
         self.submodules = named.removeprefix("=").split(",") if named else []
+        self.found: dict[str, str] = {}
         proof = folder / PROOF
         if proof.is_symlink() or not proof.is_file():
             raise RefusedError("it does not bring what proves its commit")
@@ -290,6 +292,7 @@ class Checkout:
             self.check_tree(wanted, path)
         elif kind == _SUBMODULE and found == stat.S_IFDIR:
             if self.is_brought(path):
+                self.found[path.relative_to(self.folder).as_posix()] = wanted
                 self.check_commit(wanted, path)
             elif any(path.iterdir()):
                 raise self.differs(path)
@@ -370,7 +373,11 @@ def unpack(archive: Path, folder: Path, digest: str) -> None:
     except _DAMAGED as error:
         raise RefusedError(f"it cannot be read: {error}") from error
     if kind == "git":
-        Checkout(folder, wanted).check()
+        checkout = Checkout(folder, wanted)
+        checkout.check()
+        if checkout.found:  # for inside/parts.py: nothing in the files says their commits
+            beside = folder.with_name(f"{folder.name}.submodules.json")
+            beside.write_text(json.dumps(checkout.found), encoding="utf-8")
     elif kind == "tree":
         check_same(tree_digest(folder), wanted)
     elif kind != "sha256":

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from farm.errors import PlanError, Problem
 from farm.render.crates import LIST, crate_files, crate_list
+from farm.render.pinned import pinned_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -73,14 +74,17 @@ def context_entries(
     Raises:
         PlanError: two inputs that differ would lie in one place.
     """
+    edits = tuple(_edits(unit.edits))
+    pinned = pinned_text(unit, {entry.target: entry.digest for entry in edits})
     entries = [
         *_inside(unit),
+        text_entry(f"{PATHS.inside}/pinned.json", pinned),
         *_look(look),
         *_sources(unit),
         *_wheels(unit, needed),
         *_crates(unit),
         *_patches(unit.patches),
-        *_edits(unit.edits),
+        *edits,
     ]
     found: dict[str, Entry] = {}
     for entry in entries:
@@ -129,7 +133,8 @@ def text_entry(target: str, text: str) -> Entry:
 
 def _inside(unit: Unit) -> Iterator[Entry]:
     """The programs that run in the container; only those that this unit calls."""
-    names = ["collect.py", "compilers.py", "step.py", "unpack.py"]
+    names = ["collect.py", "compilers.py", "embed.py", "parts.py", "sbom.py", "step.py"]
+    names += ["unpack.py"]
     names += ["patch.py"] if unit.patches else []
     names += ["edit.py"] if unit.edits else []
     names += ["toolkit.py"] if unit.toolkit else []

@@ -18,7 +18,7 @@ LIST = "crates.json"
 
 def crate_files(unit: Unit) -> Iterator[tuple[str, str]]:
     """Name in the context, and digest, of each crate's file and each repository's archive."""
-    for crate in _crates(unit):
+    for crate in all_crates(unit):
         if not crate.git:
             yield crate.filename, f"sha256:{crate.sha256}"
     for commit in git_commits(unit):
@@ -27,18 +27,18 @@ def crate_files(unit: Unit) -> Iterator[tuple[str, str]]:
 
 def git_commits(unit: Unit) -> list[str]:
     """Commits of repositories that crates come from, each once."""
-    return list(dict.fromkeys(crate.commit for crate in _crates(unit) if crate.git))
+    return list(dict.fromkeys(crate.commit for crate in all_crates(unit) if crate.git))
 
 
 def crate_list(unit: Unit) -> str:
     """What ``inside/vendor.py`` reads."""
     crates = [
         {"name": crate.name, "version": crate.version, "sha256": crate.sha256}
-        for crate in _crates(unit)
+        for crate in all_crates(unit)
         if not crate.git
     ]
-    sources = dict.fromkeys(crate.git for crate in _crates(unit) if crate.git)
-    git = [_source([c for c in _crates(unit) if c.git == source]) for source in sources]
+    sources = dict.fromkeys(crate.git for crate in all_crates(unit) if crate.git)
+    git = [_source([c for c in all_crates(unit) if c.git == source]) for source in sources]
     return json.dumps({"crates": crates, "git": git}, indent=1) + "\n"
 
 
@@ -53,7 +53,7 @@ def _source(crates: list[Crate]) -> dict[str, object]:
     }
 
 
-def _crates(unit: Unit) -> tuple[Crate, ...]:
+def all_crates(unit: Unit) -> tuple[Crate, ...]:
     """All of them, each once however many Cargo.lock name it, in one order."""
     found = {crate for each in unit.crates for crate in each.crates}
     return tuple(sorted(found, key=lambda crate: (crate.name, crate.version, crate.git)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import tarfile
 from collections.abc import Callable, Iterable
@@ -107,6 +108,9 @@ def test_submodules_are_proven_at_the_commits_that_the_outer_ones_name(
     unpack(made, tmp_path / "out", git_digest(commit, submodules))
     assert (tmp_path / "out" / MIDDLE / "middle.txt").exists() == (depth(submodules) > 0)
     assert (tmp_path / "out" / INNER / "inner.txt").exists() == (depth(submodules) > 1)
+    beside = tmp_path / "out.submodules.json"
+    told = json.loads(beside.read_text()) if beside.exists() else {}
+    assert list(told) == [MIDDLE, INNER][: depth(submodules)]
     for number, other in enumerate(WAYS):
         if depth(other) != depth(submodules):
             with pytest.raises(RefusedError):
