@@ -52,6 +52,7 @@ def _block(name: str) -> str:
         "forms": forms,
         "reserved": reserved,
         "definitions": lambda: definitions(rest),
+        "record": lambda: record(rest),
     }
     return writers[kind]().strip()
 
@@ -149,6 +150,19 @@ def _type_words(text: str) -> str:
     if match := re.fullmatch(r"dict\[str, (\w+)\]", text):
         return f"object, values: {_type_words(match[1])}"
     return words.get(text, {"Any": "anything", "Outcome": "an outcome"}.get(text, f"`{text}`"))
+
+
+# Records are dataclasses with a docstring below each field.
+
+
+def record(name: str) -> str:
+    """The keys of a record, or of a kind of item in it."""
+    from farm.attest.schema import KINDS
+    from farm.load.schema import docstrings
+
+    kind = next(kind for kind in KINDS if kind.__name__.lower() == name)
+    rows = [(f"`{key}`", _plain(text)) for key, text in docstrings(kind).items()]
+    return _table(("key", "holds"), rows)
 
 
 # The command line is what typer makes of the verbs.

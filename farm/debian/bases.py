@@ -39,7 +39,7 @@ class BaseImage:
 
     ``digest`` is that of its packages (`ResolvedBase.digest`); ``image_id`` and
     ``manifest_digest`` are what engines call the image (classic store,
-    containerd's store), ``packages`` the exact versions, ``size_bytes`` the archive's.
+    containerd's store), ``debs`` its packages, ``size_bytes`` the archive's.
     """
 
     tag: str
@@ -47,7 +47,7 @@ class BaseImage:
     origin: Literal["lock", "mirror", "drift"]
     image_id: str
     manifest_digest: str
-    packages: tuple[tuple[str, str], ...]
+    debs: tuple[Deb, ...]
     archive: Path
     size_bytes: int
 
@@ -146,7 +146,7 @@ def made(resolved: ResolvedBase, cache: Path) -> BaseImage | None:
             tag=resolved.tag,
             digest=resolved.digest,
             origin=resolved.origin,
-            packages=tuple((deb.name, deb.version) for deb in resolved.debs),
+            debs=resolved.debs,
             archive=archive,
             **kept,
         )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from farm.engine import buildx, containers, images
+from farm.engine import buildx, containers, daemon_api, images
 from farm.errors import EngineError
 from farm.host.machine import Machine, this_machine
 
@@ -32,6 +33,16 @@ class DockerEngine:
     def kind(self) -> str:
         """``user`` or ``private``."""
         return self.endpoint.kind
+
+    def version(self) -> str:
+        """The Docker Engine's version."""
+        try:
+            if self.endpoint.is_here:
+                answer = daemon_api.get(self.endpoint.socket, "/version")
+                return str(json.loads(answer)["Version"])
+            return self.endpoint.ask("version", "--format", "{{.Server.Version}}").text.strip()
+        except (OSError, ValueError, LookupError, TypeError, EngineError):
+            return ""
 
     def solve(self, request: BuildRequest, sink: Sink, *, cancel: Cancel) -> BuildResult:
         """Build with buildx; see `farm.engine.buildx.build`."""

@@ -114,6 +114,9 @@ class Engine(Protocol):
     def kind(self) -> str:
         """``user``, ``private``, or of what kind else it is."""
 
+    def version(self) -> str:
+        """What it calls its version, for the record; empty where it does not say."""
+
     def solve(self, request: BuildRequest, sink: Sink, *, cancel: Cancel) -> BuildResult:
         """Build, emitting events from another thread, and return how it ended.
 

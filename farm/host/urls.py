@@ -25,6 +25,11 @@ def without_credentials(url: str) -> str:
     return _CREDENTIALS.sub("", url)
 
 
+def public_url(url: str) -> str:
+    """The URL as it may stand where anybody reads it: without user, password, query, fragment."""
+    return re.split(r"[?#]", without_credentials(url), maxsplit=1)[0]
+
+
 def check_url(url: str, schemes: frozenset[str] = frozenset({"http", "https"})) -> SplitResult:
     """Split a URL that is fit to be asked for.
 

@@ -13,6 +13,7 @@ import base64
 import copy
 import hashlib
 import os
+import re
 import shutil
 import struct
 import sys
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 EXIT_UNLISTED = 74
 _DAMAGED = (ValueError, EOFError, RuntimeError, struct.error, zipfile.BadZipFile, zlib.error)
 """What zipfile raises for what is no zip file, or a damaged or encrypted one."""
+_RECORD = re.compile(r"[^/]+\.dist-info/RECORD")
+"""The wheel's own: deeper ones are of what it vendors."""
 NAME = "farm.cdx.json"
 """Named by the tool, as auditwheel's and others' are, so that none takes another's place."""
 
@@ -43,7 +46,7 @@ class Wheel:
         with zipfile.ZipFile(path) as source:
             infos = source.infolist()
             self.names = {info.filename for info in infos}
-            records = [i for i in infos if i.filename.endswith(".dist-info/RECORD")]
+            records = [info for info in infos if _RECORD.fullmatch(info.filename)]
             starts = {info.header_offset for info in infos}
             if len(records) != 1 or not len(infos) == len(self.names) == len(starts):
                 raise ValueError("it is no whole wheel")

@@ -182,7 +182,8 @@ class Wheel:
 
     def __init__(self, path: Path) -> None:
         with zipfile.ZipFile(path) as source:
-            folders = {n.split("/", 1)[0] for n in source.namelist() if ".dist-info/" in n}
+            tops = {name.split("/", 1)[0] for name in source.namelist()}  # others are vendored
+            folders = {top for top in tops if top.endswith(".dist-info")}
             if len(folders) != 1:
                 raise ValueError("it has not one .dist-info")
             (folder,) = folders

@@ -78,12 +78,12 @@ def _document(definitions: dict[str, Schema]) -> None:
             continue
         if issubclass(model, Reasoned):  # pydantic gives a parametrized class no docstring
             model, definition["description"] = Reasoned, inspect.getdoc(Reasoned)
-        docstrings = _docstrings(model)
+        said = docstrings(model)
         *bare, whole = definition.get("anyOf", [definition])
         if bare and issubclass(model, Short):
-            bare[0]["description"] = docstrings[model.short_key]
+            bare[0]["description"] = said[model.short_key]
         for field, part in whole.get("properties", {}).items():
-            part["description"] = docstrings[field]
+            part["description"] = said[field]
 
 
 def _below(model: type[Strict]) -> Iterator[type[Strict]]:
@@ -93,17 +93,15 @@ def _below(model: type[Strict]) -> Iterator[type[Strict]]:
         yield from _below(each)
 
 
-def _docstrings(model: type[Strict]) -> dict[str, str]:
-    """The docstring below each field of a model, inherited ones included.
+def docstrings(model: type) -> dict[str, str]:
+    """The docstring below each field of a class of farm's, inherited ones included.
 
     Pydantic would read them as it makes each class, which every command would pay for with
     some 50 ms; only the schema needs them.
     """
-    from farm.model.strict import Strict
-
     found: dict[str, str] = {}
     for parent in reversed(model.__mro__):
-        if issubclass(parent, Strict):
+        if parent.__module__.startswith("farm."):
             (definition,) = ast.parse(inspect.getsource(parent)).body
             found |= dict(_below_fields(definition))
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from farm.host.urls import without_credentials
+from farm.host.urls import public_url
 from farm.render.crates import all_crates
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def pinned_text(unit: Unit, edits: Mapping[str, str]) -> str:
                 "version": crate.version,
                 "sha256": crate.sha256,
                 "git": bool(crate.git),
-                "url": _public(crate.url) if crate.git else "",
+                "url": public_url(crate.url) if crate.git else "",
                 "commit": crate.commit,
             }
             for crate in all_crates(unit)
@@ -47,7 +47,7 @@ def _source(source: Source, unit: Unit) -> dict[str, str]:
         "version": unit.key.version if source.kind == "sdist" else "",
         "kind": source.kind,
         "digest": source.digest,
-        "url": _public(source.url),
+        "url": public_url(source.url),
     }
 
 
@@ -58,8 +58,3 @@ def _changes(unit: Unit, edits: Mapping[str, str]) -> Iterator[dict[str, str]]:
     for path, digest in edits.items():
         source = path.partition("/")[2].removesuffix(".json")
         yield {"source": source, "name": path, "sha256": digest.removeprefix("sha256:")}
-
-
-def _public(url: str) -> str:
-    """A URL without what may be secret: it becomes part of the wheel."""
-    return without_credentials(url).partition("?")[0].partition("#")[0]

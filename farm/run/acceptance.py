@@ -16,6 +16,7 @@ from farm.run.settle import expectation
 from farm.store.record import WheelFile
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from farm.inspect.facts import WheelFacts
@@ -56,12 +57,23 @@ def accept(
     wrong = _errors(findings)
     if wrong:
         raise _refused(paths[0], wrong, aside)
+    warnings = [*(finding.message for finding in findings), *_of_its_sbom(paths[0])]
     wheel = WheelFile(filename=paths[0].name, sha256=facts.sha256, size_bytes=facts.size_bytes)
     return Accepted(
         wheel=wheel,
-        warnings=tuple(finding.message for finding in findings),
+        warnings=tuple(warnings),
         contents=contents_of(facts),
     )
+
+
+def _of_its_sbom(wheel: Path) -> Iterator[str]:
+    """What is wrong with the SBOM in a wheel: no reason to throw a build of hours away."""
+    from farm.attest.sbom import embedded, fault_of  # half a second
+
+    text = embedded(wheel)
+    fault = fault_of(text) if text else "there is none (farm.cdx.json)"
+    if fault:
+        yield f"the SBOM in {wheel.name} is not what it should be: {fault}"
 
 
 def still_accepted(record: Record, unit: Unit, folder: Path) -> Record:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from farm.debian.bases import BaseImage
     from farm.engine.engine import Engine
     from farm.events import Sink
+    from farm.host.machine import Machine
     from farm.model.unit import RootfsBase, Unit
     from farm.run.options import BuildOptions
     from farm.source.kinds import Brought, Input
@@ -40,6 +41,15 @@ class Base:
 
     reference: BaseReference
     about: dict[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineFacts:
+    """What a record says of the engine: its name and version, and what it has to build with."""
+
+    name: str
+    version: str
+    machine: Machine
 
 
 class Prerequisites:
@@ -105,6 +115,23 @@ class Prerequisites:
             "engine", lambda: self.tasks.run(self._connect, {Resource.DISK: 1})
         )
 
+    async def engine_facts(self) -> EngineFacts:
+        """What a record says of the engine; asked once for a run.
+
+        Raises:
+            EngineError: it cannot be reached.
+        """
+        engine = await self.engine()
+
+        def ask() -> EngineFacts:
+            return EngineFacts(
+                name=engine.name, version=engine.version(), machine=engine.capacity()
+            )
+
+        return await self.tasks.shared(
+            "engine facts", lambda: self.tasks.run(ask, {Resource.DISK: 1})
+        )
+
     async def base(self, root: RootfsBase | ImageBase, priority: float = 0.0) -> Base:
         """The base, there on the engine.
 
@@ -129,12 +156,12 @@ class Prerequisites:
                 lambda: engine.load(image, cancel=self._cancel), {Resource.DISK: 1}
             )
             reference = BaseReference(image=image.tag, digest=image.digest)
-            packages = dict(image.packages)
             about: dict[str, object] = {
                 "tag": image.tag,
                 "digest": image.digest,
                 "origin": image.origin,
-                "packages": packages,
+                "packages": {deb.name: deb.version for deb in image.debs},
+                "sha256": {deb.name: deb.sha256 for deb in image.debs},
             }
             return Base(reference=reference, about=about)
 

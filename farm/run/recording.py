@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -9,15 +10,21 @@ from typing import TYPE_CHECKING
 import farm
 from farm.errors import ExitCode
 from farm.events import Outcome
+from farm.host.urls import public_url
 from farm.model.unit import ImageBase
 from farm.run.settle import expectation
 from farm.store.record import Input, Record, StepTime
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from farm.errors import FarmError
+    from farm.host.machine import Machine
     from farm.plan.jobs import JobPlan
     from farm.run.acceptance import Accepted
     from farm.run.attempt import Attempt
+    from farm.run.options import BuildOptions
+    from farm.run.prerequisites import EngineFacts
     from farm.run.settle import Identified
 
 
@@ -26,11 +33,14 @@ class Circumstances:
     """What is true of one build without being part of its identity.
 
     ``base`` names the base's content and exact packages; ``needs`` are the
-    results that the unit was built with.
+    results that the unit was built with.  ``packed`` are archives that farm packed, by the
+    digest of the commit or folder.
     """
 
     run: str
-    engine: str
+    options: BuildOptions
+    engine: EngineFacts
+    packed: Mapping[str, str]
     base: dict[str, object]
     jobs: JobPlan
     needs: tuple[Input, ...]
@@ -43,8 +53,8 @@ def record_of(
     attempt: Attempt,
     circumstances: Circumstances,
     *,
-    accepted: Accepted | None,
-    error: FarmError | None,
+    accepted: Accepted | None = None,
+    error: FarmError | None = None,
 ) -> Record:
     """The record of a build that ended well, or with ``error``, or stopped without either."""
     unit = identified.unit
@@ -68,7 +78,10 @@ def record_of(
         farm=farm.__version__,
         started_s=circumstances.started_s,
         seconds=round(time.time() - circumstances.started_s, 3),
-        engine=circumstances.engine,
+        options=_options(circumstances.options),
+        machine=_machine(circumstances.engine.machine),
+        engine=circumstances.engine.name,
+        engine_version=circumstances.engine.version,
         base=circumstances.base,
         max_jobs=circumstances.jobs.max_jobs,
         jobs=circumstances.jobs.arithmetic,
@@ -76,7 +89,7 @@ def record_of(
         # Packages on top of an image come over the network, at whatever version it has.
         hermetic=not isinstance(unit.base, ImageBase),
         env=dict(unit.env),
-        inputs=_inputs(identified),
+        inputs=_inputs(identified, circumstances.packed),
         needs=circumstances.needs,
         wheels=(accepted.wheel,) if accepted else (),
         steps=tuple(
@@ -92,11 +105,41 @@ def record_of(
     )
 
 
-def _inputs(identified: Identified) -> tuple[Input, ...]:
+def _options(options: BuildOptions) -> dict[str, object]:
+    """What was asked of the run and bears on a unit; no path of this machine, no command line."""
+    return {
+        "again": str(options.again),
+        "engine": options.engine,
+        "locked": options.locked,
+        "max_jobs": options.max_jobs,
+        "memory_bytes": options.memory_bytes,
+        "nvcc_threads": options.nvcc_threads,
+        "offline": options.offline,
+        "preflight": options.preflight,
+    }
+
+
+def _machine(machine: Machine) -> dict[str, object]:
+    """What the engine has to build with, and the system that farm runs on."""
+    system = os.uname()
+    return {
+        "cores": machine.cores,
+        "memory_bytes": machine.memory_bytes,
+        "kernel": f"{system.sysname} {system.release}",
+        "architecture": system.machine,
+    }
+
+
+def _inputs(identified: Identified, packed: Mapping[str, str]) -> tuple[Input, ...]:
     """Every file of the context by digest, with where sources came from."""
     sources = (identified.unit.source, *identified.unit.sources)
-    origins = {source.digest: source.url for source in sources}
+    origins = {source.digest: public_url(source.url) for source in sources}
     return tuple(
-        Input(name=entry.target, digest=entry.digest, origin=origins.get(entry.digest, ""))
+        Input(
+            name=entry.target,
+            digest=entry.digest,
+            origin=origins.get(entry.digest, ""),
+            packed=packed.get(entry.digest, ""),
+        )
         for entry in identified.manifest.context
     )

@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from farm.model.unit import Unit
     from farm.plan.jobs import JobPlan
     from farm.render.context import Wheel
-    from farm.run.acceptance import Accepted
     from farm.run.attempt import Attempt
     from farm.run.prerequisites import Base
     from farm.run.run_context import RunContext
@@ -184,7 +183,7 @@ class UnitBuild:
                 ),
                 self._task(_load_acceptance),
             )
-        return await self._after(work, attempt, base)
+        return await self._after(work, attempt, await self._circumstances(base, staged))
 
     def _number(self, done: Result | None) -> int:
         if self._again() and self.context.options.again is Again.REBUILD:
@@ -216,10 +215,10 @@ class UnitBuild:
                 salvage(work, witness, cancelled=cancel.is_set())
             raise
 
-    async def _after(self, work: Work, attempt: Attempt, base: Base) -> Ended:
+    async def _after(self, work: Work, attempt: Attempt, circumstances: Circumstances) -> Ended:
         """What becomes of a build that ran to its end."""
         compile_log = await self._task(lambda: self._logs(attempt))
-        record = partial(self._record, work, attempt, base)
+        record = partial(record_of, work.identified, attempt, circumstances)
         if self.look is not None and attempt.stopped:
             return self._stop(attempt, record())
         if self.look is not None and attempt.compiled:
@@ -280,6 +279,9 @@ class UnitBuild:
 
     def _keep(self, work: Work, wheel: Path, record: Record) -> Result:
         """Put wheel, record and all that tells of them into the store of results."""
+        from farm.attest.files import attest
+        from farm.attest.made import Made
+
         made = work.scratch / "result"
         (made / "logs").mkdir(parents=True)
         wheel.rename(made / wheel.name)
@@ -289,9 +291,12 @@ class UnitBuild:
         for name in ("Dockerfile", MANIFEST):
             shutil.copyfile(self.folder / name, made / name)
         self._keep_trial(made)
+        identified = work.identified
+        built = Made(unit=self.unit, manifest=identified.manifest, record=record)
+        record = attest(made, built)
         write_record(made, record)
         write_record(self.folder, record)
-        return self.context.results.keep(made, self.unit.key, work.identified.identity)
+        return self.context.results.keep(made, self.unit.key, identified.identity)
 
     async def _try(self, wheel: Wheel) -> dict[str, object]:
         """Try the wheel in a clean container, where its recipe says how."""
@@ -327,18 +332,12 @@ class UnitBuild:
         message, details = told(attempt.steps)
         return Ended(outcome=Outcome.STOPPED, message=message, details=details)
 
-    def _record(
-        self,
-        work: Work,
-        attempt: Attempt,
-        base: Base,
-        *,
-        accepted: Accepted | None = None,
-        error: FarmError | None = None,
-    ) -> Record:
-        circumstances = Circumstances(
+    async def _circumstances(self, base: Base, staged: dict[str, Path]) -> Circumstances:
+        return Circumstances(
             run=self.context.run.name,
-            engine=work.engine.name,
+            options=self.context.options,
+            engine=await self.context.prerequisites.engine_facts(),
+            packed={d: p.name for d, p in staged.items() if not d.startswith("sha256:")},
             base=base.about,
             jobs=self.jobs,
             needs=tuple(
@@ -347,7 +346,6 @@ class UnitBuild:
             refused=self.context.refused.get(self.unit.label, ()),
             started_s=self.started,
         )
-        return record_of(work.identified, attempt, circumstances, accepted=accepted, error=error)
 
     async def _task(self, work: Callable[[], T]) -> T:
         """A little work on the disk."""
@@ -356,4 +354,5 @@ class UnitBuild:
 
 def _load_acceptance() -> None:
     """Load what looks into wheels while the engine builds one, which takes longer."""
+    import farm.attest.sbom
     import farm.run.acceptance  # noqa: F401 - for later

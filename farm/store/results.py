@@ -164,7 +164,15 @@ def _whole(folder: Path, key: UnitKey, identity: str) -> Result | None:
     if record.unit != key.label or not record.wheels:
         return None
     intact = all(_matches(folder / w.filename, w.sha256, w.size_bytes) for w in record.wheels)
+    intact = intact and all(_attested(folder / a.name, a.digest) for a in record.attestations)
     return Result(record=record, folder=folder) if intact else None
+
+
+def _attested(path: Path, digest: str) -> bool:
+    try:
+        return not path.is_symlink() and f"sha256:{sha256_of(path)}" == digest
+    except OSError:
+        return False
 
 
 def _matches(path: Path, sha256: str, size_bytes: int) -> bool:

@@ -134,7 +134,7 @@ def test_a_base_runs_its_compiler_without_network_and_reaches_out_only_when_aske
     images.load(base, endpoint)
     run = ("run", "--rm", "--network=none", base.tag)
     assert "gcc" in docker(endpoint, *run, "gcc", "--version").stdout
-    assert dict(base.packages)["gcc-14"].startswith("14.")
+    assert {d.name: d.version for d in base.debs}["gcc-14"].startswith("14.")
     found = re.match(r"(https?)://([^/:@]+)(?::([0-9]+))?/", archive.mirror() + "/")
     if found and not proxy_variables():
         port = found[3] or {"http": "80", "https": "443"}[found[1]]

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from farm.attest.sbom import embedded
+from tests.support.attesting import valid_sbom
 from tests.support.farming import Farm, copy_project, share_cache, sharing
 
 if TYPE_CHECKING:
@@ -71,6 +73,28 @@ def test_the_wheel_is_made_of_them_alone(farm: Farm, built: Done) -> None:
     (module,) = record["contents"]["modules"]
     assert (module["path"], module["builder_paths"]) == ("nh3/nh3.abi3.so", [])
     assert any(text.startswith("rustc version 1.") for text in module["compilers"])
+
+
+def test_its_sbom_lists_every_crate_with_checksum_and_licence(farm: Farm, built: Done) -> None:
+    del built
+    sbom = valid_sbom(embedded(farm.wheel("cpu", "nh3-0.3.0")))
+    crates = {c["name"]: c for c in sbom["components"] if c["purl"].startswith("pkg:cargo/")}
+    pinned = {
+        each["name"].removeprefix("crates/"): each["digest"]
+        for each in farm.record("cpu", "nh3-0.3.0")["inputs"]
+        if each["name"].endswith(".crate")
+    }
+    listed = {
+        f"{each['name']}-{each['version']}.crate": f"sha256:{each['hashes'][0]['content']}"
+        for each in crates.values()
+    }
+    assert listed == pinned
+    assert all(each["licenses"] for each in crates.values())
+    assert crates["ammonia"].get("scope") is None
+    assert crates["windows_x86_64_msvc"]["scope"] == "optional"  # cargo compiled it for nobody
+    with zipfile.ZipFile(farm.wheel("cpu", "nh3-0.3.0")) as archive:
+        theirs = [name for name in archive.namelist() if name.endswith("nh3.cyclonedx.json")]
+    assert len(theirs) == 1  # maturin's stays beside it
 
 
 def test_no_path_of_the_builder_is_in_it(farm: Farm, built: Done) -> None:

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
 
+from farm.attest.sbom import embedded
+from tests.support.attesting import valid_sbom
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -69,8 +72,23 @@ def test_vllm_empty_is_python_alone(events: list[dict[str, Any]], out: Path) -> 
     assert path.name == "vllm-0.22.0+empty-py3-none-any.whl"
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
-    assert len(names) == 2321
+    assert len(names) == 2322  # upstream's, and the SBOM
     assert not [name for name in names if name.endswith(".so")]
+
+
+def test_the_sbom_of_llama_cpp_names_its_submodules_and_its_libraries(
+    events: list[dict[str, Any]], out: Path
+) -> None:
+    del events
+    sbom = valid_sbom(embedded(wheel(out, "llama-cpp-python-0.2.44/cpu/*.whl")))
+    paths = {each["purl"]: each["properties"][0]["value"] for each in sbom["components"]}
+    assert paths == {
+        "pkg:github/ggerganov/llama.cpp": "llama-cpp-python/vendor/llama.cpp",
+        "pkg:github/nomic-ai/kompute": "llama-cpp-python/vendor/llama.cpp/kompute",
+    }
+    package = sbom["metadata"]["component"]
+    assert package["licenses"] == [{"expression": "MIT"}]
+    assert "llama_cpp/libllama.so" in {each["name"] for each in package["components"]}
 
 
 def test_every_source_of_vllm_is_the_one_that_its_staged_sdist_asks_for(

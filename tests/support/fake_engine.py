@@ -116,6 +116,10 @@ class FakeEngine:
         """How often a step was asked for, of one unit or of all."""
         return sum(c.step == step and unit in {"", c.unit} for c in self.calls)
 
+    def version(self) -> str:
+        """Nobody made it."""
+        return "0"
+
     def solve(self, request: BuildRequest, sink: Sink, *, cancel: Cancel) -> BuildResult:
         """Build nothing."""
         step = _step(request)

@@ -211,7 +211,7 @@ def test_every_key_of_records_is_documented_and_no_other() -> None:
     kinds = {
         "recordjson": Record,
         "wheels": WheelFile,
-        "inputs-and-needs": Input,
+        "inputs-needs-attestations": Input,
         "steps": StepTime,
         "compilers": Compiler,
         "runjson": RunSummary,

@@ -146,7 +146,7 @@ def test_what_was_bootstrapped_is_found_with_its_exact_versions(tmp_path: Path) 
     found = bases.made(RESOLVED, tmp_path)
     assert found is not None
     assert (found.tag, found.digest, found.origin) == (RESOLVED.tag, RESOLVED.digest, "lock")
-    assert dict(found.packages)["libc6"] == "1"
+    assert {deb.name: deb.version for deb in found.debs}["libc6"] == "1"
     assert found.archive == folder / "image.tar"
     drifted = bases.made(replace(RESOLVED, origin="drift"), tmp_path)
     assert drifted is not None

@@ -221,7 +221,7 @@ def base(folder: Path) -> BaseImage:
         image_id="sha256:1",
         manifest_digest="sha256:2",
         tag="farm-base:x",
-        packages=(),
+        debs=(),
         archive=folder / "image.tar",
         size_bytes=0,
     )

@@ -104,6 +104,15 @@ def test_the_sboms_of_others_stay(tmp_path: Path) -> None:
     assert read_wheel(path).problems == ()
 
 
+def test_what_a_package_vendors_is_not_taken_for_it(tmp_path: Path) -> None:
+    inner = {"demo/vendor/x-1.dist-info/RECORD": b"", "demo/vendor/x-1.dist-info/METADATA": b""}
+    path = wheel_at(tmp_path, inner)
+    assert main([str(tmp_path)]) == 0
+    with zipfile.ZipFile(path) as source:
+        assert source.read(SBOM) == TEXT
+        assert source.read("demo/vendor/x-1.dist-info/RECORD") == b""
+
+
 def damaged(path: Path, how: str) -> None:
     if how == "cut":
         path.write_bytes(path.read_bytes()[:-30])

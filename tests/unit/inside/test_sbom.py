@@ -66,6 +66,7 @@ PARTS: dict[str, Any] = {
          "files": [{"name": "libz.a", "sha256": SHA}]}
     ],
 }  # fmt: skip
+FILES = {"demo/x.so": b"\x7fELF..", "demo/vendor/y-1.dist-info/RECORD": b""}
 NONE: dict[str, Any] = {**{k: type(v)() for k, v in PARTS.items()}}
 KEPT = settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None
@@ -84,9 +85,7 @@ def sbom_of(
 ) -> dict[str, Any]:
     """The SBOM of a wheel, which the strict validator takes."""
     folder.mkdir(exist_ok=True)
-    name, content = minimal_wheel(
-        "demo", "1.0", files={"demo/x.so": b"\x7fELF..", "demo/y.py": b""}
-    )
+    name, content = minimal_wheel("demo", "1.0", files=FILES)
     path = folder / name
     path.write_bytes(content)
     if metadata:

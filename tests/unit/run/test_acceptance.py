@@ -13,6 +13,7 @@ import pytest
 from farm.engine.engine import BuildResult
 from farm.engine.rawjson import StepSummary
 from farm.errors import BuildError, CheckError, ExitCode
+from farm.host.machine import Machine
 from farm.load.project import shipped_root
 from farm.model.compiler import Compiler
 from farm.model.unit import Expected
@@ -20,6 +21,8 @@ from farm.plan.jobs import JobPlan
 from farm.render.manifest import BaseReference
 from farm.run.acceptance import Accepted, accept
 from farm.run.attempt import Attempt
+from farm.run.options import BuildOptions
+from farm.run.prerequisites import EngineFacts
 from farm.run.recording import Circumstances, record_of
 from farm.run.settle import Identified, identify, wheels_of
 from farm.store.record import Input, WheelFile, read_record, write_record
@@ -99,7 +102,11 @@ def test_a_wheel_of_something_else_is_put_aside(unit: Unit, tmp_path: Path, wron
 
 CIRCUMSTANCES = Circumstances(
     run="20260101-000000-aaaa",
-    engine="private",
+    options=BuildOptions(max_jobs=6),
+    engine=EngineFacts(
+        name="private", version="28.5.2", machine=Machine(cores=4, memory_bytes=1 << 30)
+    ),
+    packed={},
     base={"tag": "farm-base:x"},
     jobs=JobPlan(max_jobs=6, nvcc_threads=1, arithmetic="MAX_JOBS=6 = …"),
     needs=(Input(name="torch@2:stub", digest="ab"),),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -82,7 +82,7 @@ def test_the_same_record_is_the_same_bytes(tmp_path: Path) -> None:
         b"\xff\xfe\x00",
         b"[" * 100_000,
         b'{"format": ' + b"1" * 5000 + b"}",
-        json.dumps(asdict(WHOLE) | {"format": 2}).encode(),
+        json.dumps(asdict(WHOLE) | {"format": 3}).encode(),
         json.dumps(asdict(WHOLE) | {"format": True}).encode(),
         json.dumps(asdict(WHOLE) | {"more": 1}).encode(),
     ],
@@ -90,6 +90,15 @@ def test_the_same_record_is_the_same_bytes(tmp_path: Path) -> None:
 def test_what_is_no_record_is_none(tmp_path: Path, content: bytes) -> None:
     (tmp_path / NAME).write_bytes(content)
     assert read_record(tmp_path) is None
+
+
+def test_a_record_of_format_1_is_read_and_lacks_what_came_later(tmp_path: Path) -> None:
+    later = ("options", "machine", "engine_version", "attestations")
+    old = {key: value for key, value in asdict(WHOLE).items() if key not in later}
+    old["inputs"] = [{"name": "a", "digest": "sha256:1", "origin": "https://x"}]
+    old["needs"] = [{"name": "torch@2:stub", "digest": "cd" * 32, "origin": ""}]
+    (tmp_path / NAME).write_text(json.dumps(old | {"format": 1}))
+    assert read_record(tmp_path) == replace(WHOLE, format=1)
 
 
 def test_no_file_or_a_folder_is_none(tmp_path: Path) -> None:
@@ -138,6 +147,8 @@ def test_any_value_in_any_field_is_none_or_a_record_of_the_right_types(
         ("wheels", [{"filename": "a"}]),
         ("wheels", {"filename": "a"}),
         ("wheels", 3),
+        ("attestations", [{"name": 3, "digest": "x"}]),
+        ("machine", []),
         ("steps", [{"name": "a", "seconds": "1", "cached": False}]),
         ("archs", [1]),
         ("seconds", "37"),
