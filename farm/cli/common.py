@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from farm.run.options import Workplace
     from farm.source.mirror import Mirror
     from farm.store.blobs import Store
+    from farm.store.signing import PrivateKey, PublicKey
 
 Selectors = Annotated[
     list[str] | None,
@@ -79,6 +80,21 @@ CacheTo = Annotated[
         "--cache-to",
         metavar="type=TYPE,...",
         help="Put layers into one, where the engine can; {unit} in it is the unit's name.",
+    ),
+]
+SignKey = Annotated[
+    Path | None,
+    typer.Option(
+        "--sign-key",
+        envvar="FARM_SIGN_KEY",
+        help="A private ed25519 key (PEM) that signs the provenance of each wheel.",
+    ),
+]
+TrustKey = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--trust-key",
+        help="Demand a provenance that this ed25519 key (PEM, public) signed; may be repeated.",
     ),
 ]
 Offline = Annotated[
@@ -247,6 +263,32 @@ def mirror_at(folder: Path | None) -> Mirror | None:
     from farm.source.mirror import Mirror
 
     return Mirror.at(folder)
+
+
+def sign_key_at(path: Path | None) -> PrivateKey | None:
+    """The key to sign with, if one is named.
+
+    Raises:
+        UsageError: it cannot be read, or is none.
+    """
+    if path is None:
+        return None
+    from farm.store.signing import read_private_key
+
+    return read_private_key(path)
+
+
+def trusted_keys(paths: Iterable[Path] | None) -> list[PublicKey]:
+    """The keys to trust.
+
+    Raises:
+        UsageError: one cannot be read, or is none.
+    """
+    if not paths:
+        return []
+    from farm.store.signing import read_public_key
+
+    return [read_public_key(path) for path in paths]
 
 
 def memory_bytes(text: str | None) -> int | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from farm.load.project import Project
     from farm.model.look import Look
     from farm.source.mirror import Mirror
+    from farm.store.signing import PrivateKey
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +46,8 @@ class BuildOptions:
     With ``look`` the units that were asked for end after configuring.  Sources come
     from ``source_mirror`` before they come from the network.  With ``locked`` a base
     has the packages that its lock names, or the build fails.  The engine takes layers
-    from ``cache_from`` and puts them into ``cache_to``.
+    from ``cache_from`` and puts them into ``cache_to``.  ``sign_key`` signs the provenance
+    of what is built.
     """
 
     parallel: int = 2
@@ -62,6 +64,7 @@ class BuildOptions:
     source_mirror: Mirror | None = None
     cache_from: tuple[LayerCache, ...] = ()
     cache_to: tuple[LayerCache, ...] = ()
+    sign_key: PrivateKey | None = field(default=None, repr=False)
     command: tuple[str, ...] = ()
 
     def again_for(self, requested: bool) -> bool:  # noqa: FBT001 - the one thing it depends on

@@ -68,7 +68,7 @@ def build(  # noqa: PLR0913 - what a caller may want to choose
         StorageError: the output or the cache folder cannot be written at all.
     """
     settled = settle(plan, place, locked=options.locked)
-    keep = options.again is Again.KEEP and options.look is None
+    keep = options.again is Again.KEEP and not (options.look or options.sign_key)
     if keep and all(each.shown(place.out) for each in settled.values()):
         return _unchanged(settled, place, sink)
     with storage_errors(place.cache):

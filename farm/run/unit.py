@@ -293,7 +293,7 @@ class UnitBuild:
         self._keep_trial(made)
         identified = work.identified
         built = Made(unit=self.unit, manifest=identified.manifest, record=record)
-        record = attest(made, built)
+        record = attest(made, built, self.context.options.sign_key)
         write_record(made, record)
         write_record(self.folder, record)
         return self.context.results.keep(made, self.unit.key, identified.identity)

@@ -16,7 +16,7 @@ from farm.errors import (
     NeededUnitError,
     StorageError,
 )
-from farm.events import Outcome, UnitFinished
+from farm.events import Notice, Outcome, UnitFinished
 from farm.host.files import FULL_ERRNOS, storage_error
 from farm.run.estimates import seconds_of
 from farm.run.places import place_of
@@ -132,6 +132,8 @@ class Units:
     def _finished(self, unit: Unit, ended: Ended, started: float) -> _Told:
         folder = ended.result.folder if ended.result else None
         wheels = ended.result.record.wheels if ended.result else ()
+        if self.context.options.sign_key and ended.result:
+            self._tell_unsigned(unit, ended.result)
         log = folder / "logs" if folder else self.context.run.unit_folder(unit.key)
         self.context.sink(
             UnitFinished(
@@ -146,6 +148,13 @@ class Units:
             )
         )
         return _Told(report=Report(unit=unit.label, outcome=ended.outcome), result=ended.result)
+
+    def _tell_unsigned(self, unit: Unit, result: Result) -> None:
+        from farm.attest.files import is_signed
+
+        if not is_signed(result.record):
+            text = "its provenance is not signed, since it was built before: --rebuild signs it"
+            self.context.sink(Notice(text=text, unit=unit.label))
 
     def _failed(self, unit: Unit, error: FarmError, started: float) -> _Told:
         outcome = _OUTCOMES.get(type(error), Outcome.FAILED)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
 import zipfile
 from typing import TYPE_CHECKING, Any
 
@@ -154,3 +155,48 @@ def test_what_was_changed_beside_a_wheel_is_put_there_again(farms: dict[str, Far
     path.write_text(before.replace("tiny", "evil"))
     assert farm.build("tiny:cpu").outcomes() == {"tiny@1.0:cpu": "unchanged"}
     assert path.read_text() == before
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> dict[str, Path]:
+    """A private key and its public half, as openssl writes them."""
+    private, public = tmp_path / "farm.key", tmp_path / "farm.pub"
+    for words in (
+        ("genpkey", "-algorithm", "ed25519", "-out", str(private)),
+        ("pkey", "-in", str(private), "-pubout", "-out", str(public)),
+    ):
+        subprocess.run(["openssl", *words], check=True, capture_output=True)
+    return {"private": private, "public": public}
+
+
+def test_a_signed_provenance_is_verified_and_the_key_is_nowhere(
+    farms: dict[str, Farm], keys: dict[str, Path]
+) -> None:
+    farm = farms["tiny-1.0"]
+    signing = ("--sign-key", str(keys["private"]), "tiny:cpu")
+    before = farm.build(*signing)
+    assert before.outcomes() == {"tiny@1.0:cpu": "unchanged"}
+    assert "is not signed, since it was built before" in before.said
+    assert farm.build("--force", *signing).outcomes() == {"tiny@1.0:cpu": "built"}
+    wheel = str(farm.wheel("cpu"))
+    checked = farm.run("check", "--trust-key", str(keys["public"]), wheel)
+    assert (checked.code, "signed by a trusted key" in checked.stdout) == (0, True), checked.said
+    names = [each["name"] for each in farm.record("cpu")["attestations"]]
+    assert [name.rpartition(".whl")[2] for name in names] == [
+        ".cdx.json",
+        ".provenance.json",
+        ".intoto.jsonl",
+    ]
+    secret = keys["private"].read_text().splitlines()[1].encode()
+    files = [path for path in farm.out.rglob("*") if path.is_file()]
+    assert not any(secret in path.read_bytes() for path in files)
+
+
+def test_what_is_no_key_ends_a_build_before_it_begins(
+    farms: dict[str, Farm], keys: dict[str, Path]
+) -> None:
+    farm = farms["tiny-1.0"]
+    runs = farm.runs()
+    done = farm.with_variables(FARM_SIGN_KEY=str(keys["public"])).run("build", "tiny:cpu")
+    assert (done.code, "no key in PEM that can be used" in done.stderr) == (2, True), done.said
+    assert farm.runs() == runs

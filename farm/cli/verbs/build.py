@@ -54,6 +54,7 @@ def build(
     source_mirror: common.SourceMirror = None,
     cache_from: common.CacheFrom = None,
     cache_to: common.CacheTo = None,
+    sign_key: common.SignKey = None,
     until: Annotated[
         str | None,
         typer.Option(
@@ -104,6 +105,7 @@ def build(
         source_mirror=common.mirror_at(source_mirror),
         cache_from=_caches("--cache-from", cache_from, plan),
         cache_to=_caches("--cache-to", cache_to, plan),
+        sign_key=common.sign_key_at(sign_key),
         command=("farm", *sys.argv[1:]),
     )
     if dry_run:

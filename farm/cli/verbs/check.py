@@ -13,9 +13,11 @@ from farm.errors import CheckError, FarmError, SmokeTestError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from farm.attest.beside import Vouched
     from farm.inspect.facts import WheelFacts
     from farm.inspect.findings import Finding
     from farm.model.unit import Unit
+    from farm.store.signing import PublicKey
 
 Wheels = Annotated[
     list[Path],
@@ -49,13 +51,13 @@ def check(
     selector: As = None,
     thorough: Thorough = False,
     smoke_test: SmokeTest = False,
+    trust_key: common.TrustKey = None,
     engine: common.Engine = "auto",
     as_json: common.AsJson = False,
 ) -> None:
     """Say what is in wheels, and refuse those that are unsound."""
-    from farm.console.contents import print_contents
-
     common.known_engine(engine)
+    trusted = common.trusted_keys(trust_key)
     if smoke_test and selector is None:
         raise UsageError("--smoke-test needs --as", hint="which recipe's smoke test?")
     try:
@@ -69,13 +71,22 @@ def check(
     for path in wheels:
         try:
             facts, findings = _look(path, unit, thorough=thorough)
+            beside, unfit = _vouched(path, facts, trusted)
         except CheckError as error:
             failed.append(error)
             told.append({"path": str(path), "error": error.message})
             continue
-        told.append({"wheel": facts, "oldest_system": _oldest(facts), "findings": findings})
+        findings += unfit
+        told.append(
+            {
+                "wheel": facts,
+                "oldest_system": _oldest(facts),
+                "findings": findings,
+                "provenance": beside,
+            }
+        )
         if not as_json:
-            print_contents(facts, findings)
+            _print(facts, findings, beside)
         wrong = _wrong(path, findings)
         refused += wrong
         if smoke_test and unit and not wrong:
@@ -115,6 +126,22 @@ def _look(
     limit = ALL_CODE_BYTES if thorough or unit else FEW_CODE_BYTES
     facts = read_wheel(path, code_limit_bytes=limit)
     return facts, findings_for(facts, unit) if unit else check_alone(facts)
+
+
+def _vouched(
+    path: Path, facts: WheelFacts, trusted: list[PublicKey]
+) -> tuple[Vouched | None, tuple[Finding, ...]]:
+    from farm.attest.beside import vouched
+
+    return vouched(path, facts.sha256, trusted)
+
+
+def _print(facts: WheelFacts, findings: tuple[Finding, ...], beside: Vouched | None) -> None:
+    from farm.console.contents import print_contents
+
+    print_contents(facts, findings)
+    if beside:
+        typer.echo(f"provenance beside it: {beside}")
 
 
 def _unsound(wheels: list[Path], *, thorough: bool) -> Iterator[str]:

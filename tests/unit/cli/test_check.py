@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import TYPE_CHECKING
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from farm.attest.files import attest
+from farm.store.record import WheelFile
+from tests.support.attesting import made_at
+from tests.support.fake_engine import minimal_wheel
 from tests.support.projects import DEMO, project_at
 from tests.unit.inspect.test_device_code import real
 from tests.unit.inspect.test_wheel import WheelMaker
@@ -122,3 +129,45 @@ def test_a_smoke_test_whose_requirements_are_not_locked_is_not_begun(
     wheel = str(wheel_at(tmp_path / "a"))
     ended = farm("-C", str(tmp_path / "project"), "check", wheel, "--as", "demo", "--smoke-test")
     assert (ended.code, "run: farm lock demo@1.0.0:cpu" in ended.err) == (14, True), ended.err
+
+
+@pytest.fixture
+def attested(tmp_path: Path) -> Path:
+    """A wheel with a signed provenance beside it, and the keys ``right`` and ``wrong``."""
+    keys = {name: Ed25519PrivateKey.generate() for name in ("right", "wrong")}
+    for name, key in keys.items():
+        form = (Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        (tmp_path / name).write_bytes(key.public_key().public_bytes(*form))
+    filename, content = minimal_wheel("demo", "1.0.0")
+    path = tmp_path / filename
+    path.write_bytes(content)
+    sha256 = hashlib.sha256(content).hexdigest()
+    wheel = WheelFile(filename=filename, sha256=sha256, size_bytes=len(content))
+    attest(tmp_path, made_at(tmp_path / "project", wheel), keys["right"])
+    return path
+
+
+def test_a_provenance_beside_a_wheel_is_told(farm: Farm, attested: Path) -> None:
+    ended = farm("check", str(attested))
+    assert ended.code == 0, ended.err
+    assert "provenance beside it: built as demo@1.0.0:cpu by farm" in ended.out
+    told = json.loads(farm("check", "--json", str(attested)).out)["wheels"][0]["provenance"]
+    assert (told["unit"], told["verified"]) == ("demo@1.0.0:cpu", False)
+
+
+def test_a_signature_is_demanded_with_a_key(farm: Farm, attested: Path, tmp_path: Path) -> None:
+    right = farm("check", "--trust-key", str(tmp_path / "right"), str(attested))
+    assert right.code == 0, right.err
+    assert "signed by a trusted key" in right.out
+    wrong = farm("check", "--trust-key", str(tmp_path / "wrong"), str(attested))
+    assert wrong.code == 10
+    assert "signed by another key" in wrong.out
+    none = farm("check", "--trust-key", str(tmp_path / "nowhere"), str(attested))
+    assert (none.code, "nowhere cannot be read" in none.err) == (2, True)
+
+
+def test_a_wheel_that_its_provenance_does_not_fit_is_refused(farm: Farm, attested: Path) -> None:
+    told = attested.with_name(f"{attested.name}.provenance.json")
+    told.write_text(told.read_text().replace("sha256", "sha255"))
+    ended = farm("check", str(attested))
+    assert (ended.code, "what lies beside it is no provenance" in ended.out) == (10, True)
