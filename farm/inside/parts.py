@@ -24,16 +24,18 @@ if TYPE_CHECKING:
 EXIT_UNLISTED = 74
 MAX_BYTES = 64 << 20
 """Of a file of commands, or the log: beyond this nothing is read."""
-COMMANDS = {"build.ninja", "link.txt"}
-"""Ninja's file, and that of make for each target (CMake's Makefile generator)."""
+COMMANDS = {"build.ninja", "rules.ninja", "link.txt"}
+"""Ninja's files, and that of make for each target (CMake's Makefile generator)."""
+EMPTY_BYTES = 8
+"""Of a library that holds nothing, as glibc's libdl.a since 2.34."""
 SIDECAR = ".submodules.json"
 """What inside/unpack.py leaves beside a git source: path and commit of each submodule."""
 _COMPILED = re.compile(r"^\s*Compiling (\S+) v(\S+)", re.MULTILINE)
 _LICENCE = re.compile(r'^license\s*=\s*"([^"\n]*)"', re.MULTILINE)
 _LICENCE_FILE = re.compile(r"(licen[cs]e|copying|copyright|notice)([-_.].*)?", re.IGNORECASE)
 _ARCHIVE = re.compile(r"(?<![\w/=.-])(/[\w./+-]+\.a)(?![\w.])")
-_STATIC = re.compile(r"(?<!\S)-l(\w+_static)\b")
-_FOLDER = re.compile(r"(?<!\S)-L(/[^\s\"']+)")
+_LIBRARY = re.compile(r"(?<!\S)-l([\w.+-]+)")
+_FOLDER = re.compile(r"(?<!\S)-L[\"']?(/[^\s\"']+)")
 _SUBMODULE = re.compile(r"^\s*(path|url)\s*=\s*(.+?)\s*$", re.MULTILINE)
 
 
@@ -128,20 +130,23 @@ def compiled(log: str) -> list[str]:
 def static_libraries(root: Path, log: str) -> list[dict[str, Any]]:
     """Return the packages of static libraries that link commands name, with these libraries.
 
-    The commands stand in Ninja's and make's files, and in the log.  What was built below
-    ``root`` is of the sources, which are listed anyway.
+    The commands stand in Ninja's and make's files, and in the log.  A library that they name
+    without a path is static where a folder of theirs has it so and none has it shared.  What
+    was built below ``root`` is of the sources, which are listed anyway.
     """
     texts = [
         log,
         *(read(folder / n) for folder, names in walk(root) for n in names if n in COMMANDS),
     ]
     folders = {"/usr/lib/x86_64-linux-gnu", *(f for text in texts for f in _FOLDER.findall(text))}
-    names = {name for text in texts for name in _STATIC.findall(text)}
+    names = {name for text in texts for name in _LIBRARY.findall(text)}
+    shared = {name for f in folders for name in names if Path(f, f"lib{name}.so").exists()}
     paths = {path for text in texts for path in _ARCHIVE.findall(text)}
-    paths |= {f"{folder}/lib{name}.a" for folder in folders for name in names}
+    paths |= {f"{folder}/lib{name}.a" for folder in folders for name in names - shared}
     made: dict[tuple[str, str, str], list[dict[str, str]]] = {}
     for path in sorted({Path(path).resolve() for path in paths}):
-        if path.is_file() and root.resolve() not in path.parents:
+        there = path.is_file() and path.stat().st_size > EMPTY_BYTES
+        if there and root.resolve() not in path.parents:
             owner = wheel_of(path) or debian_package_of(path)
             made.setdefault(owner, []).append({"name": path.name, "sha256": sha256(path)})
     return [

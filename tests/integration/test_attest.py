@@ -17,6 +17,7 @@ from farm.attest.schema import schema
 from farm.store.record import Input
 from tests.support.attesting import valid_provenance, valid_sbom
 from tests.support.farming import Farm, copy_project, sharing
+from tests.unit.source.test_git import git, nested
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -200,3 +201,28 @@ def test_what_is_no_key_ends_a_build_before_it_begins(
     done = farm.with_variables(FARM_SIGN_KEY=str(keys["public"])).run("build", "tiny:cpu")
     assert (done.code, "no key in PEM that can be used" in done.stderr) == (2, True), done.said
     assert farm.runs() == runs
+
+
+def test_a_commits_submodules_are_listed_at_their_own_commits(
+    farm_cache: Path, tmp_path: Path
+) -> None:
+    url, commit = nested(tmp_path)
+    farm = sharing(farm_cache, copy_project("faults", tmp_path / "project"))
+    recipe = farm.root / "recipes/tiny.yaml"
+    text = recipe.read_text(encoding="utf-8")
+    source = f"{{git: '{url}', commit: {commit}, submodules: true}}"
+    further = f"    sources: {{outer: {{source: {source}, reason: to be listed}}}}\nvariants:\n"
+    recipe.write_text(text.replace("variants:\n", further), encoding="utf-8")
+    done = farm.build("tiny:cpu")
+    assert done.code == 0, done.said
+    sbom = valid_sbom(embedded(farm.wheel("cpu")))
+    found = {
+        each["properties"][0]["value"]: each["pedigree"]["commits"][0]["uid"]
+        for each in sbom["components"]
+    }
+    middle = "sources/outer/third party/middle"
+    assert found == {
+        "sources/outer": commit,
+        middle: git(tmp_path / "middle", "rev-parse", "HEAD"),
+        f"{middle}/deps/inner": git(tmp_path / "inner", "rev-parse", "HEAD"),
+    }

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from farm.attest.sbom import embedded
+from tests.support.attesting import valid_sbom
 from tests.support.farming import copy_project, sharing
 
 if TYPE_CHECKING:
@@ -44,3 +46,11 @@ def test_every_toolkit_makes_kernels_for_what_was_asked_for(toolkits: Done, vari
     (module,) = (m for m in kept["contents"]["modules"] if m["path"] == SO)
     found = {c["arch"] for c in module["device_code"] if c["kernels"]}
     assert found >= archs
+
+
+def test_the_static_library_of_cudas_runtime_is_listed_in_the_sbom(toolkits: Done) -> None:
+    (wheel,) = toolkits.ended("kernel@1.0:cuda132")["wheels"]
+    (runtime,) = valid_sbom(embedded(Path(wheel)))["components"]
+    assert runtime["purl"].startswith("pkg:pypi/nvidia-cuda-runtime@13.2.")
+    files = {each["name"]: each["hashes"][0]["content"] for each in runtime["components"]}
+    assert files.keys() == {"libcudadevrt.a", "libcudart_static.a"}

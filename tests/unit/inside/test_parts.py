@@ -100,20 +100,25 @@ def test_crates_have_their_manifests_licence_and_what_cargo_said(tmp_path: Path)
 def toolkit(tmp_path: Path) -> Path:
     """An unpacked wheel with a static library."""
     folder = tmp_path / "toolkit"
-    write(folder / "nvidia/cu13/lib/libcudart_static.a", "!<arch>")
+    write(folder / "nvidia/cu13/lib/libcudart_static.a", "!<arch>\nsomething")
     row = "nvidia/cu13/lib/libcudart_static.a,sha256=x,7\n"
     write(folder / "nvidia_cuda_runtime-13.0.48.dist-info/RECORD", row)
     return folder / "nvidia/cu13/lib"
 
 
-@pytest.mark.parametrize("how", ["{0}/libcudart_static.a", "-L{0} -lcudart_static -lm"])
-@pytest.mark.parametrize("where", ["build.ninja", "CMakeFiles/x.dir/link.txt", "log"])
+@pytest.mark.parametrize(
+    "how", ["{0}/libcudart_static.a", "-L{0} -lcudart_static -lm", '-L"{0}" -lcudart_static -lm']
+)
+@pytest.mark.parametrize(
+    "where", ["build.ninja", "CMakeFiles/rules.ninja", "CMakeFiles/x.dir/link.txt", "log"]
+)
 def test_a_static_library_of_a_wheel_is_that_package(
     tmp_path: Path, toolkit: Path, how: str, where: str
 ) -> None:
     line = f"  LINK_LIBRARIES = -Wl,-rpath,{toolkit} {how.format(toolkit)} -ldl\n"
-    write(tmp_path / "build/demo/libown.a", "")
-    line += f"{tmp_path}/build/demo/libown.a /nowhere/libother.a\n"
+    write(tmp_path / "build/demo/libown.a", "!<arch>\nsomething")
+    write(tmp_path / "empty/libdl.a", "!<arch>\n")
+    line += f"{tmp_path}/build/demo/libown.a {tmp_path}/empty/libdl.a /nowhere/libother.a\n"
     if where != "log":
         write(tmp_path / "build/demo/build" / where, line)
     (only,) = run(tmp_path, line if where == "log" else "")["static"]
@@ -124,6 +129,13 @@ def test_a_static_library_of_a_wheel_is_that_package(
     )
     assert [file["name"] for file in only["files"]] == ["libcudart_static.a"]
     assert len(only["files"][0]["sha256"]) == 64
+
+
+def test_a_library_that_is_there_shared_too_was_not_linked_static(
+    tmp_path: Path, toolkit: Path
+) -> None:
+    write(toolkit / "libcudart_static.so", "")
+    assert run(tmp_path, f"g++ -L{toolkit} -lcudart_static\n")["static"] == []
 
 
 @pytest.mark.skipif(not shutil.which("dpkg-query"), reason="not a Debian system")
@@ -140,5 +152,5 @@ def test_a_static_library_of_debian_is_its_package(tmp_path: Path) -> None:
 
 
 def test_a_static_library_that_nobody_owns_is_left_out(tmp_path: Path) -> None:
-    write(tmp_path / "other/libx.a", "")
+    write(tmp_path / "other/libx.a", "!<arch>\nsomething")
     assert run(tmp_path, f"g++ {tmp_path}/other/libx.a")["static"] == []
