@@ -164,6 +164,7 @@ class UnitBuild:
         await self._task(lambda: require_lockstep(self.unit, staged))
         if base.reference != identified.manifest.base:
             raise _MovedError(f"the base {base.reference.image} changed while it was used")
+        circumstances = await self._circumstances(base, staged)
         number, options = self._number(done), self.context.options
         with network_secrets(self.unit) as secrets:
             work = Work(
@@ -183,7 +184,7 @@ class UnitBuild:
                 ),
                 self._task(_load_acceptance),
             )
-        return await self._after(work, attempt, await self._circumstances(base, staged))
+        return await self._after(work, attempt, circumstances)
 
     def _number(self, done: Result | None) -> int:
         if self._again() and self.context.options.again is Again.REBUILD:

@@ -199,7 +199,7 @@ def engine_that_knows(path: Path, **images: str) -> Iterator[None]:
             found = images.get(self.path)
             self.send_response(200 if found else 404)
             self.end_headers()
-            self.wfile.write(json.dumps({"Id": found}).encode())
+            self.wfile.write(json.dumps({"Id": found, "Version": found}).encode())
 
         def log_message(self, *_: object) -> None:
             """Nobody reads it."""
@@ -212,6 +212,20 @@ def engine_that_knows(path: Path, **images: str) -> Iterator[None]:
         finally:
             server.shutdown()
             thread.join()
+
+
+def test_an_engine_says_its_version_over_its_socket_or_by_its_client(tmp_path: Path) -> None:
+    socket = tmp_path / "socket"
+    with engine_that_knows(socket, **{"/version": "28.5.2"}):
+        assert Client(tmp_path, "", host=f"unix://{socket}").engine.version() == "28.5.2"
+    elsewhere = Client(tmp_path, "echo 27.1", host="ssh://x.org")
+    assert elsewhere.engine.version() == "27.1"
+    assert elsewhere.verbs == ["version"]
+
+
+@pytest.mark.parametrize("host", ["unix:///nowhere", "ssh://x.org"])
+def test_a_version_that_nobody_tells_is_empty_and_no_failure(tmp_path: Path, host: str) -> None:
+    assert Client(tmp_path, "exit 1", host=host).engine.version() == ""
 
 
 def base(folder: Path) -> BaseImage:
