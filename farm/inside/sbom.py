@@ -38,6 +38,8 @@ _DAMAGED = (ValueError, EOFError, RuntimeError, struct.error, zipfile.BadZipFile
 """What zipfile raises for what is no zip file, or a damaged or encrypted one."""
 _ELF = b"\x7fELF"
 _EXPRESSION = re.compile(r"[A-Za-z0-9.+() :-]{1,200}")
+_GITHUB = re.compile(r"https://github\.com/([\w.-]+/[\w.-]+?)(?:\.git)?/?", re.ASCII)
+_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 # Control characters, and those that turn the direction in which a text is read.
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
@@ -56,14 +58,17 @@ def plain_url(url: str) -> str:
     if not (parts.scheme and parts.netloc):
         return ""
     host = quote(parts.netloc.rpartition("@")[2], safe=":[]")
-    return f"{parts.scheme}://{host}{quote(parts.path, safe='/%+~:@!,;=')}"
+    path = _PERCENT.sub("%25", parts.path)
+    return f"{parts.scheme}://{host}{quote(path, safe='/%+~:@!,;=')}"
 
 
 def purl(kind: str, name: str, version: str, **qualifiers: str) -> str:
     """Return a package URL; a ``/`` in ``name`` parts a namespace from it."""
+    name, version = clean(name).strip() or "unnamed", clean(version).strip()
+    name = name.lower().replace("_", "-") if kind == "pypi" else name
     more = "&".join(f"{key}={quote(clean(value), safe='/:')}" for key, value in qualifiers.items())
-    at = f"@{quote(clean(version), safe=':')}" if version else ""
-    return f"pkg:{kind}/{quote(clean(name), safe='/')}{at}" + (f"?{more}" if more else "")
+    at = f"@{quote(version, safe='/:')}" if version else ""
+    return f"pkg:{kind}/{quote(name, safe='/:')}{at}" + (f"?{more}" if more else "")
 
 
 def library(reference: str, name: str, version: str) -> Component:
@@ -80,9 +85,9 @@ def hashes(digest: str) -> dict[str, Any]:
 def git_component(name: str, url: str, commit: str) -> Component:
     """Return what came from a repository; ``commit`` is empty where nobody knows it."""
     url = plain_url(url)
-    if url.startswith("https://github.com/"):
-        project = url.removeprefix("https://github.com/").strip("/").lower()
-        reference = purl("github", re.sub(r"\.git$", "", project), commit)
+    github = _GITHUB.fullmatch(url)
+    if github:
+        reference = purl("github", github[1].lower(), commit)
     elif url:
         at = f"@{commit}" if commit else ""
         reference = purl("generic", name, commit, vcs_url=f"git+{url}{at}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from google.protobuf.json_format import ParseDict
 from in_toto_attestation.predicates.provenance.v1.provenance_pb2 import Provenance
 from in_toto_attestation.v1 import statement_pb2
 from in_toto_attestation.v1.statement import Statement
+from packageurl import PackageURL
 
 from farm.attest.made import Made
 from farm.engine.engine import BuildResult
@@ -33,9 +35,13 @@ from farm.store.record import Input, WheelFile
 from tests.support.projects import DEMO, PATCH, SHA, planned, project_at
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 COMMIT, PACKED, OTHER = "0123456789" * 4, "cd" * 32, "ef" * 32
+URL = re.compile(r"(?:[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=]|%[0-9A-Fa-f]{2})+", re.ASCII)
+"""RFC 3986: whatever the validator has at hand to check formats with."""
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|\+00:00)", re.ASCII)
 SECRET = "s3cr3t"  # noqa: S105 - planted, to be found nowhere
 RECIPE = DEMO + (
     "patches: [a.patch]\nedits: [{file: f, replace: ä, by: b}]\nsources:\n"
@@ -99,10 +105,24 @@ def made_at(root: Path, wheel: WheelFile) -> Made:
 
 
 def valid_sbom(text: str) -> dict[str, Any]:
-    """An SBOM that the strict validator takes."""
+    """An SBOM that the strict validator takes, and whose URLs and times have their form."""
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
     found: dict[str, Any] = json.loads(text)
+    assert TIME.fullmatch(found["metadata"]["timestamp"])
+    for url in values(found, "url"):
+        assert URL.fullmatch(url), url
+    for address in values(found, "purl"):
+        # In some kinds the library writes escapes small that it writes large in others.
+        assert PackageURL.from_string(address).to_string().lower() == address.lower()
     return found
+
+
+def values(part: object, key: str) -> Iterator[Any]:
+    """What stands under a key, wherever."""
+    if isinstance(part, dict):
+        yield from ([part[key]] if key in part else [])
+    for inner in part.values() if isinstance(part, dict) else part if type(part) is list else ():
+        yield from values(inner, key)
 
 
 def valid_provenance(text: str) -> dict[str, Any]:

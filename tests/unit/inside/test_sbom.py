@@ -7,13 +7,11 @@ import zipfile
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from cyclonedx.schema import SchemaVersion
-from cyclonedx.validation.json import JsonStrictValidator
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from packageurl import PackageURL
 
 from farm.inside.sbom import clean, git_component, licensed, main, plain_url
+from tests.support.attesting import valid_sbom
 from tests.support.fake_engine import minimal_wheel
 
 if TYPE_CHECKING:
@@ -69,7 +67,12 @@ PARTS: dict[str, Any] = {
 FILES = {"demo/x.so": b"\x7fELF..", "demo/vendor/y-1.dist-info/RECORD": b""}
 NONE: dict[str, Any] = {**{k: type(v)() for k, v in PARTS.items()}}
 KEPT = settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None
+    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None
+)
+URLS = st.builds(
+    "https://{}{}".format,
+    st.sampled_from(["github.com/", "x.org/", "[::1]/"]),
+    st.text(max_size=20),
 )
 TEXT = st.text(max_size=30) | st.sampled_from(
     ["\x00", "\u202e", "\ud800", '"}', "MIT\nevil", "é" * 300]
@@ -97,9 +100,7 @@ def sbom_of(
     words = ["--pinned", str(folder / "pinned.json"), "--parts", str(folder / "parts.json")]
     assert main([str(folder), *words]) == 0
     text = (folder / f"{name}.cdx.json").read_text(encoding="utf-8")
-    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
-    found: dict[str, Any] = json.loads(text)
-    return found
+    return valid_sbom(text)
 
 
 @pytest.fixture(autouse=True)
@@ -141,8 +142,6 @@ def test_all_else_is_listed_with_a_package_url_and_reached_from_the_package(
         "pkg:github/ggerganov/llama.cpp",
         f"pkg:github/nvidia/cutlass@{COMMIT}",
     ]
-    for each in sbom["components"]:
-        assert PackageURL.from_string(each["purl"]).to_string() == each["purl"]
     first, *others = sbom["dependencies"]
     assert first["ref"] == "pkg:pypi/demo@1.0"
     assert first["dependsOn"] == sorted(each["bom-ref"] for each in sbom["components"])
@@ -207,11 +206,12 @@ def test_the_licence_is_what_metadata_says(
 
 
 @KEPT
-@given(words=st.tuples(TEXT, TEXT, TEXT, TEXT, TEXT))
+@given(words=st.tuples(TEXT, TEXT, TEXT, TEXT, TEXT | URLS))
 def test_hostile_words_are_still_a_valid_sbom(
     tmp_path: Path, words: tuple[str, str, str, str, str]
 ) -> None:
     licence, file, version, name, url = words
+    name = name.replace("/", "") or "x"  # part of a path, or a package's name
     parts = {
         "submodules": [{"path": f"demo/{name}", "url": url, "commit": ""}],
         "licence_files": {f"demo/{name}": [file]},
