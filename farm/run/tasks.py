@@ -15,16 +15,19 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from farm.errors import CancelledError
 from farm.host.locks import LOCK_ALONE, take
+from farm.run.resources import Resource
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping
     from pathlib import Path
 
-    from farm.run.resources import Resource, Resources
+    from farm.run.resources import Resources
 
 T = TypeVar("T")
 U = TypeVar("U")
 _POLL_S = 0.05
+_LAST_WORDS_S = 2.0
+"""How long one that holds the network may take to heed ``cancel``: a server may be silent."""
 
 
 class Tasks:
@@ -45,13 +48,26 @@ class Tasks:
         """What ``work`` returns, run in a thread while it holds what it takes.
 
         Raises:
-            CancelledError: the run was cancelled before it began.
+            CancelledError: the run was cancelled before it began.  Work that holds the
+                network, where no answer may come, is left behind then after a while.
             Exception: whatever ``work`` raises; it must heed ``cancel`` by itself.
         """
         async with self.resources.take(takes, priority):
             if self.cancel.is_set():
                 raise CancelledError("cancelled before it began")
+            if Resource.NETWORK in takes:
+                return await self._or_left(asyncio.ensure_future(_in_thread(work)))
             return await _in_thread(work)
+
+    async def _or_left(self, work: asyncio.Task[T]) -> T:
+        """What a task returns, unless it goes on for long after ``cancel``."""
+        left_s = _LAST_WORDS_S
+        while left_s > 0:
+            await asyncio.wait({work}, timeout=_POLL_S)
+            if work.done():
+                return work.result()
+            left_s -= _POLL_S if self.cancel.is_set() else 0
+        raise CancelledError("cancelled while the network was silent; what has come is kept")
 
     async def shared(self, key: Hashable, start: Callable[[], Awaitable[T]]) -> T:
         """What ``start`` gives, begun once for a key however many ask.

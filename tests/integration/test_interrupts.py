@@ -141,7 +141,7 @@ class _Trickle(http.server.BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Length", str(2**24))
         self.end_headers()
-        self.wfile.write(b"x" * 2**20)
+        self.wfile.write(b"x" * (2**17 + 1))  # one piece is told of, and nothing comes after it
         self.wfile.flush()
         self.over.wait(120)
 

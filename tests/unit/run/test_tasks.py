@@ -149,3 +149,42 @@ def test_waiting_for_a_lock_ends_when_the_run_is_cancelled(tmp_path: Path) -> No
 
     with pytest.raises(CancelledError):
         run(scene)
+
+
+def test_a_silent_network_does_not_hold_up_a_cancelled_run() -> None:
+    """A read from a server that says nothing more cannot be ended; the run ends without it."""
+    over, begun = threading.Event(), threading.Event()
+
+    def silent() -> None:
+        begun.set()
+        over.wait(PATIENCE_S * 2)
+
+    async def scene(tasks: Tasks) -> None:
+        waiting = asyncio.ensure_future(tasks.run(silent, {Resource.NETWORK: 1}))
+        await asyncio.to_thread(begun.wait, PATIENCE_S)
+        tasks.cancel.set()
+        with pytest.raises(CancelledError, match="the network was silent"):
+            await waiting
+
+    try:
+        run(scene)
+    finally:
+        over.set()
+
+
+def test_what_does_not_hold_the_network_is_waited_for_to_its_end() -> None:
+    """Such work heeds a cancel by itself, and may have to leave things in order."""
+    ended = threading.Event()
+
+    async def scene(tasks: Tasks) -> str:
+        def work() -> str:
+            tasks.cancel.wait(PATIENCE_S)
+            ended.wait(3)  # longer than what holds the network is waited for
+            return "in order"
+
+        waiting = asyncio.ensure_future(tasks.run(work, {Resource.DISK: 1}))
+        await asyncio.sleep(0)
+        tasks.cancel.set()
+        return await waiting
+
+    assert run(scene) == "in order"
