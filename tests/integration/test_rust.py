@@ -255,8 +255,5 @@ def test_a_crate_of_a_git_repository_is_staged_by_its_commit(
     done = farm.build("frontend:cpu")
     assert done.code == 0, done.said[-3000:]
     inputs: list[dict[str, Any]] = farm.record("cpu", "frontend-1.0")["inputs"]
-    assert {
-        "name": f"crates/{commit}.tar",
-        "digest": f"git:{commit}+submodules",
-        "origin": "",
-    } in (inputs)
+    (crate,) = (each for each in inputs if each["name"] == f"crates/{commit}.tar")
+    assert crate["digest"] == f"git:{commit}+submodules"
