@@ -35,6 +35,7 @@ class ExitCode(IntEnum):
     LOCK = 14
     NEEDED_UNIT = 15
     SMOKE_TEST = 16
+    OTHERWISE = 17
     CANCELLED = 130
 
 
@@ -193,6 +194,12 @@ class LockError(FarmError):
     """Build requirements or crates could not be resolved, or are not locked."""
 
     code = ExitCode.LOCK
+
+
+class OtherwiseError(FarmError):
+    """What was built before was built again, and came out otherwise."""
+
+    code = ExitCode.OTHERWISE
 
 
 class NeededUnitError(FarmError):

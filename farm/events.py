@@ -116,8 +116,9 @@ class UnitFinished(Event):
     ``log`` is the path of its whole log, if there is one; ``step`` is the step
     that failed, and ``details`` the lines around the error that ``message`` names.
     Of a build that was stopped after configuring they say what it would have done.
-    ``wheels`` are paths; ``repeat`` is the command that repeats a failure, ``file`` and ``line``
-    where to look for its cause: a patch, or the variant in its recipe.
+    ``wheels`` are paths; ``repeat`` is the command that repeats a failure as recipes are
+    now, ``reproduce`` the one that does it with what this build was made of, here or elsewhere;
+    ``file`` and ``line`` are where to look for its cause: a patch, or the variant in its recipe.
     """
 
     unit: str
@@ -131,6 +132,7 @@ class UnitFinished(Event):
     hint: str = ""
     details: tuple[str, ...] = ()
     repeat: str = ""
+    reproduce: str = ""
     file: str = ""
     line: int | None = None
 

@@ -20,6 +20,7 @@ VERBS = {
     "logs": "logs",
     "status": "status",
     "diff": "diff",
+    "reproduce": "reproduce",
     "bisect": "bisect",
     "lock": "lock",
     "fetch": "fetch",

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from farm.load.project import Project
     from farm.plan.plan import Plan
+    from farm.repro.bench import Grounds
     from farm.run.options import Workplace
     from farm.source.mirror import Mirror
     from farm.store.blobs import Store
@@ -104,6 +105,13 @@ Locked = Annotated[
     bool,
     typer.Option("--locked", help="Fail where a base's locked packages can no longer be had."),
 ]
+TrustBase = Annotated[
+    bool,
+    typer.Option("--trust-base", help="Install packages of its base that no lock here names."),
+]
+AllowNetwork = Annotated[
+    bool, typer.Option("--allow-network", help="Let a base that is an image take packages.")
+]
 Engine = Annotated[
     str,
     typer.Option(
@@ -156,6 +164,16 @@ def workplace_of(context: typer.Context, output_dir: Path | None) -> Workplace:
     project = project_of(context)
     out = output_dir.absolute() if output_dir else project.out
     return Workplace(project=project, out=out, cache=cache_folder())
+
+
+def grounds_of(context: typer.Context, output_dir: Path | None) -> Grounds:
+    """Where bundles are looked for, in a project or outside of any."""
+    from farm.load.folders import cache_folder
+    from farm.repro.bench import Grounds
+
+    project = project_if_any(context)
+    out = output_dir.absolute() if output_dir else project.out if project else None
+    return Grounds(cache=cache_folder(), project=project, out=out)
 
 
 def known_engine(engine: str) -> None:

@@ -111,10 +111,12 @@ def failure_block(event: UnitFinished, *, step: str = "") -> list[Text]:
     if event.exit_code:
         head.append(f" (exit code {event.exit_code})", style="dim")
     lines = [head, Text(""), *_explanation(event, where), Text("")]
-    told = (("log", event.log), ("hint", event.hint), ("repeat", event.repeat))
+    told = {"log": event.log, "hint": event.hint, "repeat": event.repeat}
+    told |= {"reproduce": event.reproduce}
+    width = max((len(name) + 1 for name, text in told.items() if text), default=0)
     lines += [
-        Text().append(f"  {f'{name}:':<7} ", style="dim").append(text)
-        for name, text in told
+        Text().append(f"  {f'{name}:':<{width}} ", style="dim").append(text)
+        for name, text in told.items()
         if text
     ]
     return lines

@@ -115,7 +115,7 @@ def current(base: RootfsBase, cache: Path, sink: Sink, cancel: Cancel | None = N
     """
     from farm.debian import apt, archive
 
-    _check(base)
+    check_names(base)
     archive.require_tools(apt.HOST_TOOLS, purpose="finding the packages of a base")
     folder = cache / "bases" / f"apt-{base.suite}"
     suites = [suite for suite, _ in base.further_suites]
@@ -238,8 +238,12 @@ def _remembered(base: RootfsBase, cache: Path) -> ResolvedBase | None:
     return _resolved(base, packages, "drift" if base.locked else "mirror")
 
 
-def _check(base: RootfsBase) -> None:
-    """Refuse what would mean something else on a command line or in apt's files."""
+def check_names(base: RootfsBase) -> None:
+    """Refuse what would mean something else on a command line or in apt's files.
+
+    Raises:
+        BaseError: a suite, package, component or path is called so.
+    """
     patterns = (
         *((r"[a-z][a-z0-9-]{0,30}", name) for name in (base.suite, *dict(base.further_suites))),
         *((r"[a-z0-9][a-z0-9+.-]+", name) for name in base.packages),

@@ -63,6 +63,12 @@ def format_base_lock(sets: Mapping[str, tuple[str, DebSet]]) -> str:
     return "\n".join((*_HEAD, *lines)) + "\n"
 
 
+def is_deb(deb: Deb) -> bool:
+    """Whether a package is one that a lock could name."""
+    line = f"{deb.name} {deb.version} {deb.sha256} {deb.size} {deb.path} *"
+    return _DEB.fullmatch(line) is not None and ".." not in deb.path
+
+
 def parse_base_lock(text: str, shown: str) -> Sets:
     """Read a lock.
 

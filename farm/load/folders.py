@@ -11,7 +11,7 @@ _SIGNATURE = "Signature: 8a477f597d28d172789f06886806bc55"
 _TAG_TEXT = f"""{_SIGNATURE}
 # This folder is the cache of farm (https://bford.info/cachedir/).
 """
-_OWN = {TAG, ".in-use", "bases", "engine", "store", "tmp"}
+_OWN = {TAG, ".in-use", "bases", "engine", "reproduced", "store", "tmp"}
 
 
 def cache_folder() -> Path:

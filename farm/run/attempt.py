@@ -20,6 +20,7 @@ from farm.inspect.compilers import parse_compilers
 
 if TYPE_CHECKING:
     import threading
+    from collections.abc import Mapping
     from pathlib import Path
 
     from farm.engine.caches import LayerCache
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from farm.events import Sink
     from farm.model.compiler import Compiler
     from farm.plan.jobs import JobPlan
+    from farm.render.context import Wheel
     from farm.run.first_error import FirstError
     from farm.run.secrets import Secrets
     from farm.run.settle import Identified
@@ -84,7 +86,8 @@ class Attempt:
 class Work:
     """What is built where: ``folder`` gets the logs, ``scratch`` context and output.
 
-    ``sending`` is part of the context's name where it is sent anew.
+    ``staged`` maps digests of the context to files, ``needed`` are the wheels of the units that
+    this one needs.  ``sending`` is part of the context's name where it is sent anew.
     """
 
     identified: Identified
@@ -92,6 +95,8 @@ class Work:
     folder: Path
     scratch: Path
     jobs: JobPlan
+    staged: Mapping[str, Path] = field(default_factory=dict)
+    needed: tuple[Wheel, ...] = ()
     secrets: Secrets = ()
     cache_from: tuple[LayerCache, ...] = ()
     cache_to: tuple[LayerCache, ...] = ()

@@ -23,6 +23,7 @@ from farm.source.stage import groups, summary
 from farm.store.blobs import Store
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from farm.debian.bases import BaseImage
@@ -53,15 +54,19 @@ class EngineFacts:
 
 
 class Prerequisites:
-    """Brings what units need; each thing once for a run, however many need it."""
+    """Brings what units need; each thing once for a run, however many need it.
 
-    def __init__(
+    ``held`` maps digests to files that are here already, and need not be brought.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917 - a run's own parts
         self,
         cache: Path,
         options: BuildOptions,
         sink: Sink,
         tasks: Tasks,
         engine: Engine | None = None,
+        held: Mapping[str, Path] | None = None,
     ) -> None:
         self.cache = cache
         self.store = Store(cache / "store")
@@ -69,6 +74,7 @@ class Prerequisites:
         self._options = options
         self._sink = sink
         self._given = engine
+        self._held = dict(held or {})
         self._job = Job(
             store=self.store,
             sink=sink,
@@ -87,11 +93,11 @@ class Prerequisites:
             FetchError, IntegrityError, StorageError: some could not be had; of several, a
                 summary that names them all.
         """
-        wanted = groups(inputs_of(unit))
+        wanted = groups(each for each in inputs_of(unit) if each.digest not in self._held)
         brought = await asyncio.gather(
             *(self._bring(group, priority) for group in wanted), return_exceptions=True
         )
-        found: dict[str, Path] = {}
+        found = dict(self._held)
         failures: list[tuple[Input, FarmError]] = []
         for group, each in zip(wanted, brought, strict=True):
             if isinstance(each, FarmError):

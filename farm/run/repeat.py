@@ -1,4 +1,4 @@
-"""The command that repeats a failure."""
+"""The commands that repeat a failure."""
 
 from __future__ import annotations
 
@@ -16,21 +16,30 @@ if TYPE_CHECKING:
 
 
 def repeat_command(unit: Unit, context: RunContext) -> str:
-    """The command that repeats a failure, wherever it is typed."""
+    """The command that repeats a failure as recipes are now, wherever it is typed."""
     root, out = context.place.project.root, context.place.out
     words = ["farm"]
     words += [] if Path.cwd().is_relative_to(root) else ["-C", str(root)]
     words += ["build", unit.label]
     words += [] if out == context.place.project.out else ["--output-dir", str(out)]
     words += _option_words(context.options)
+    words += _cache_words(context.options)
+    words += ["--locked"] if context.options.locked else []
+    words += [] if context.options.preflight else ["--no-preflight"]
     if context.options.look and unit.label in context.looked:
         words += ["--until", "configure"]
         words += [word for glob in context.options.look.only for word in ("--only", glob)]
     return _variables(context.place.cache) + shlex.join(words)
 
 
+def reproduce_command(bundle: Path, context: RunContext) -> str:
+    """The command that does again just what a bundle holds."""
+    words = ["farm", "reproduce", str(bundle), *_option_words(context.options)]
+    return _variables(context.place.cache) + shlex.join(words)
+
+
 def _option_words(options: BuildOptions) -> list[str]:
-    """All that was asked for and that may decide whether it fails again."""
+    """All that may decide whether it fails again, and that each command takes."""
     mirror, memory = options.source_mirror, options.memory_bytes
     valued = {
         "--max-jobs": options.max_jobs,
@@ -40,11 +49,13 @@ def _option_words(options: BuildOptions) -> list[str]:
         "--source-mirror": mirror.root if mirror else None,
     }
     words = [word for name, value in valued.items() if value for word in (name, str(value))]
-    for name, caches in (("--cache-from", options.cache_from), ("--cache-to", options.cache_to)):
-        words += [word for cache in caches for word in (name, fields(*cache.pairs))]
-    words += ["--offline"] if options.offline else []
-    words += ["--locked"] if options.locked else []
-    return words + ([] if options.preflight else ["--no-preflight"])
+    return words + (["--offline"] if options.offline else [])
+
+
+def _cache_words(options: BuildOptions) -> list[str]:
+    """BuildKit's caches elsewhere; what is reproduced asks none."""
+    both = (("--cache-from", options.cache_from), ("--cache-to", options.cache_to))
+    return [w for name, caches in both for c in caches for w in (name, fields(*c.pairs))]
 
 
 def _variables(cache: Path) -> str:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from farm.model.unit import Unit
     from farm.run.options import BuildOptions, Workplace
     from farm.run.prerequisites import Prerequisites
+    from farm.run.replay import Replay
     from farm.run.runs import Run
     from farm.run.tasks import Tasks
     from farm.store.results import ResultStore
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 class RunContext:
     """What every unit of a run is built with; ``looked`` end after configuring.
 
-    ``refused`` says by label why a unit is known not to work, though it is tried.
+    ``refused`` says by label why a unit is known not to work, though it is tried.  With
+    ``replay`` the one unit is not rendered: it is built from that.
     """
 
     place: Workplace
@@ -37,6 +39,7 @@ class RunContext:
     requested: frozenset[str]
     refused: Mapping[str, tuple[str, ...]]
     looked: frozenset[str] = frozenset()
+    replay: Replay | None = None
 
     def look_of(self, unit: Unit) -> Look | None:
         """How far a unit's build goes, where it is only looked at."""

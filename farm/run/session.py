@@ -25,7 +25,7 @@ from farm.run.share import capacity_of, jobs_of
 from farm.run.tasks import Tasks
 from farm.run.unchanged import report
 from farm.run.units import Report, Units
-from farm.store.results import STATE
+from farm.store.results import STATE, ResultStore
 
 if TYPE_CHECKING:
     import threading
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from farm.model.unit import UnitKey
     from farm.plan.plan import Plan
     from farm.run.options import BuildOptions, Workplace
+    from farm.run.replay import Replay
     from farm.run.settle import Settled
 
 
@@ -58,8 +59,12 @@ def build(  # noqa: PLR0913 - what a caller may want to choose
     cancel: threading.Event,
     *,
     engine: Engine | None = None,
+    replay: Replay | None = None,
 ) -> Outcomes:
     """Build what is not built yet, on ``engine`` or the one that the options choose.
+
+    With ``replay`` the plan's one unit is built from that, whatever is there already;
+    the result is kept below ``out`` alone.
 
     Where every result is already there and intact, nothing is started and
     nothing written.
@@ -67,14 +72,14 @@ def build(  # noqa: PLR0913 - what a caller may want to choose
     Raises:
         StorageError: the output or the cache folder cannot be written at all.
     """
-    settled = settle(plan, place, locked=options.locked)
+    settled = {} if replay else settle(plan, place, locked=options.locked)
     keep = options.again is Again.KEEP and not (options.look or options.sign_key)
-    if keep and all(each.shown(place.out) for each in settled.values()):
+    if keep and settled and all(each.shown(place.out) for each in settled.values()):
         return _unchanged(settled, place, sink)
     with storage_errors(place.cache):
         mark_cache(place.cache)
     with in_use(place.cache, place.out / STATE):
-        return _run(plan, settled, place, options, sink, cancel, engine)
+        return _run(plan, settled, place, options, sink, cancel, engine, replay)
 
 
 def _run(  # noqa: PLR0913, PLR0917 - what `build` was given
@@ -85,6 +90,7 @@ def _run(  # noqa: PLR0913, PLR0917 - what `build` was given
     sink: Sink,
     cancel: threading.Event,
     engine: Engine | None,
+    replay: Replay | None,
 ) -> Outcomes:
     with (
         new_run(place.out) as run,
@@ -101,12 +107,15 @@ def _run(  # noqa: PLR0913, PLR0917 - what `build` was given
             options=options,
             sink=emit,
             tasks=tasks,
-            prerequisites=Prerequisites(place.cache, options, emit, tasks, engine),
-            results=result_store(place),
+            prerequisites=Prerequisites(
+                place.cache, options, emit, tasks, engine, replay.held if replay else None
+            ),
+            results=ResultStore(place.out / STATE / "kept") if replay else result_store(place),
             templates=template_folders(place.project),
             requested=plan.requested,
             refused=plan.refused,
             looked=_looked(plan) if options.look else frozenset(),
+            replay=replay,
         )
         units = Units(plan, context, settled, jobs_of(plan, settled, machine, options))
         return _to_the_end(units)

@@ -13,6 +13,7 @@ from farm.errors import BaseError, CancelledError, FarmError, LockError, SmokeTe
 from farm.events import Notice, Outcome, UnitStarted
 from farm.plan.resolve import lock_problem
 from farm.run.attempt import STEPS, Work, failure, run_attempt
+from farm.run.bundling import keep_bundle
 from farm.run.layout import write_context
 from farm.run.lockstep import require_lockstep
 from farm.run.logs import compose
@@ -27,6 +28,7 @@ from farm.run.smoke_test import DOCKERFILE as TRIED_DOCKERFILE
 from farm.run.smoke_test import LOG as TRIED_LOG
 from farm.run.smoke_test import SmokeTestBed, try_wheel, wheel_at
 from farm.run.tasks import all_of
+from farm.store.bundle import Ended as HowEnded
 from farm.store.record import Input, write_record
 from farm.store.results import Result
 
@@ -83,6 +85,8 @@ class UnitBuild:
         self.started = time.time()
         self.folder = context.run.unit_folder(unit.key)
         self.look = context.look_of(unit)
+        self.replay = context.replay
+        self.wheels = self.replay.needed if self.replay else wheels_of(needed)
 
     async def run(self) -> Ended:
         """Build the unit, unless its result is there.
@@ -121,6 +125,8 @@ class UnitBuild:
             )
 
     async def _identify(self) -> Identified:
+        if self.replay:
+            return self.replay.identified
         place, locked = self.context.place, self.context.options.locked
         base = known_base(self.unit.base, place.cache, locked=locked)
         if base is None:
@@ -129,7 +135,7 @@ class UnitBuild:
         return identify(
             self.unit,
             base=base,
-            needed=wheels_of(self.needed),
+            needed=self.wheels,
             templates=self.context.templates,
             look=self.look,
         )
@@ -173,18 +179,44 @@ class UnitBuild:
                 folder=self.folder,
                 scratch=scratch,
                 jobs=self.jobs,
+                staged=staged,
+                needed=self.wheels,
                 secrets=secrets,
                 cache_from=tuple(each.of(self.unit.key) for each in options.cache_from),
                 cache_to=tuple(each.of(self.unit.key) for each in options.cache_to),
             )
-            await self._task(lambda: self._lay_out(work, staged))
-            attempt, _ = await all_of(
-                self.context.tasks.run(
-                    lambda: self._attempt(work, number), self._demand(), priority=self.priority
-                ),
-                self._task(_load_acceptance),
-            )
+            await self._task(lambda: self._lay_out(work))
+            try:
+                return await self._built(work, number, circumstances)
+            except CancelledError:
+                raise
+            except FarmError as error:
+                await self._bundle(work, number, error)
+                raise
+
+    async def _built(self, work: Work, number: int, circumstances: Circumstances) -> Ended:
+        attempt, _ = await all_of(
+            self.context.tasks.run(
+                lambda: self._attempt(work, number), self._demand(), priority=self.priority
+            ),
+            self._task(_load_acceptance),
+        )
         return await self._after(work, attempt, circumstances)
+
+    async def _bundle(self, work: Work, number: int, error: FarmError) -> None:
+        """Keep all that a failure was made of, so that it can be had again elsewhere."""
+        ended = HowEnded(
+            outcome=Outcome.FAILED.value,
+            exit_code=int(error.code),
+            step=error.step,
+            message=error.message,
+            attempt=number,
+        )
+        with suppress(CancelledError):  # what ended the build is what counts
+            await self._task(lambda: self._keep_bundle(work, ended, self.folder))
+
+    def _keep_bundle(self, work: Work, ended: HowEnded, folder: Path) -> None:
+        keep_bundle(work, ended, folder, self.context.place.cache, self.context.sink)
 
     def _number(self, done: Result | None) -> int:
         if self._again() and self.context.options.again is Again.REBUILD:
@@ -198,13 +230,13 @@ class UnitBuild:
             Resource.MEMORY: self.jobs.memory_bytes,
         }
 
-    def _lay_out(self, work: Work, staged: dict[str, Path]) -> None:
+    def _lay_out(self, work: Work) -> None:
         manifest = work.identified.manifest
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "Dockerfile").write_text(manifest.dockerfile, encoding="utf-8")
         (self.folder / MANIFEST).write_text(manifest.text, encoding="utf-8")
         work.context.mkdir(parents=True)
-        write_context(work.context, manifest.context, staged)
+        write_context(work.context, manifest.context, work.staged)
 
     def _attempt(self, work: Work, number: int) -> Attempt:
         witness = Witness(self.context.sink)
@@ -297,6 +329,8 @@ class UnitBuild:
         record = attest(made, built, self.context.options.sign_key)
         write_record(made, record)
         write_record(self.folder, record)
+        ended = HowEnded(outcome=Outcome.BUILT.value, attempt=record.attempt)
+        self._keep_bundle(work, ended, made)
         return self.context.results.keep(made, self.unit.key, identified.identity)
 
     async def _try(self, wheel: Wheel) -> dict[str, object]:
@@ -313,7 +347,7 @@ class UnitBuild:
                 sink=self.context.sink,
                 priority=self.priority,
             )
-            return await try_wheel(self.unit, wheel, wheels_of(self.needed), bed)
+            return await try_wheel(self.unit, wheel, self.wheels, bed)
 
     def _keep_trial(self, result: Path) -> None:
         """Keep how the wheel was tried beside it."""

@@ -20,8 +20,9 @@ from farm.events import Notice, Outcome, UnitFinished
 from farm.host.files import FULL_ERRNOS, storage_error
 from farm.run.estimates import seconds_of
 from farm.run.places import place_of
-from farm.run.repeat import repeat_command
+from farm.run.repeat import repeat_command, reproduce_command
 from farm.run.unit import Ended, UnitBuild
+from farm.store.bundle import NAME as BUNDLE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -163,6 +164,7 @@ class Units:
             self.context.tasks.cancel.set()
         log = self.context.run.unit_folder(unit.key) / "build.log"
         place = place_of(unit, error, self.context.place.project) if failed else None
+        repeat, reproduce = self._commands(unit) if failed else ("", "")
         self.context.sink(
             UnitFinished(
                 unit=unit.label,
@@ -174,13 +176,20 @@ class Units:
                 message=error.message,
                 hint=error.hint,
                 details=error.details,
-                repeat=repeat_command(unit, self.context) if failed else "",
+                repeat=repeat,
+                reproduce=reproduce,
                 file=place.file if place else "",
                 line=place.line if place else None,
             )
         )
         report = Report(unit=unit.label, outcome=outcome, exit_code=int(error.code))
         return _Told(report=report)
+
+    def _commands(self, unit: Unit) -> tuple[str, str]:
+        """What to type after a failure: to build again, and to do just the same again."""
+        bundle = self.context.run.unit_folder(unit.key) / BUNDLE
+        repeat = "" if self.context.replay else repeat_command(unit, self.context)
+        return repeat, reproduce_command(bundle, self.context) if bundle.exists() else ""
 
 
 _OUTCOMES = {CancelledError: Outcome.CANCELLED, NeededUnitError: Outcome.BLOCKED}

@@ -71,7 +71,8 @@ def test_a_result_is_the_wheel_its_record_its_dockerfile_and_its_logs(farm: Farm
     names = {p.relative_to(farm.result("cpu")).as_posix() for p in farm.result("cpu").rglob("*")}
     logs = {"logs", "logs/build.log", "logs/compile.log"}
     beside = {f"{WHEEL}.cdx.json", f"{WHEEL}.provenance.json"}
-    assert names == {WHEEL, *beside, "record.json", "Dockerfile", "manifest.json", *logs}
+    files = {"record.json", "Dockerfile", "manifest.json", "bundle.tar"}
+    assert names == {WHEEL, *beside, *files, *logs}
 
 
 def test_the_record_says_how_it_was_made(farm: Farm) -> None:

@@ -31,6 +31,7 @@ LONGEST_FIRST = (
     "test_layer_caches",
     "test_several",
     "test_until",
+    "test_reproduce",
 )
 """Files by how long they take; then other integration tests, then unit tests."""
 ONE_BY_ONE = {"test_private_engine", "test_bad_input"}

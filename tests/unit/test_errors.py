@@ -27,6 +27,7 @@ CODES = {
     "LOCK": 14,
     "NEEDED_UNIT": 15,
     "SMOKE_TEST": 16,
+    "OTHERWISE": 17,
     "CANCELLED": 130,
 }
 ABSTRACT = {FarmError, errors.ProblemsError}

@@ -31,7 +31,7 @@ def fetch(
     offline: common.Offline = False,
     as_json: common.AsJson = False,
 ) -> None:
-    """Bring all that a build needs into the store; say what is lacking."""
+    """Bring what builds need into the store; say what is lacking."""
     from farm.console.choose import make_view
     from farm.run.fetching import fetch as run
     from farm.run.fetching import places_of

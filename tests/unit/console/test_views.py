@@ -61,6 +61,7 @@ FAILURE = UnitFinished(
     log=LOG,
     hint="build with fewer jobs",
     repeat=f"farm build {VLLM}",
+    reproduce="farm reproduce bundle.tar",
     time_s=T0 + 73,
 )
 
@@ -184,9 +185,10 @@ def test_a_failure_names_step_error_log_and_command() -> None:
         f"    {ERROR}",
         "      812 |   auto acc = mfma(a, b);",
         "",
-        f"  log:    {LOG}",
-        "  hint:   build with fewer jobs",
-        f"  repeat: farm build {VLLM}",
+        f"  log:       {LOG}",
+        "  hint:      build with fewer jobs",
+        f"  repeat:    farm build {VLLM}",
+        "  reproduce: farm reproduce bundle.tar",
     ]
 
 
@@ -262,6 +264,7 @@ def test_json_is_one_object_an_event_with_all_fields() -> None:
         "message",
         "outcome",
         "repeat",
+        "reproduce",
         "seconds",
         "step",
         "time_s",

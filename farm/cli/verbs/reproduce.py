@@ -1,0 +1,76 @@
+"""``farm reproduce``: build again just what a bundle holds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from farm.cli import common
+
+if TYPE_CHECKING:
+    from farm.repro.reproduce import Reproduced
+
+Meant = Annotated[
+    str,
+    typer.Argument(
+        metavar="[BUNDLE|RECORD|RUN|UNIT]",
+        help="A bundle, a record.json, the name of a run, or a unit that was built here.",
+    ),
+]
+
+
+def reproduce(
+    context: typer.Context,
+    what: Meant = "latest",
+    max_jobs: common.MaxJobs = None,
+    nvcc_threads: common.NvccThreads = None,
+    memory: common.Memory = None,
+    engine: common.Engine = "auto",
+    offline: common.Offline = False,
+    source_mirror: common.SourceMirror = None,
+    trust_base: common.TrustBase = False,
+    allow_network: common.AllowNetwork = False,
+    progress: Annotated[
+        str, typer.Option("--progress", help="Of the build: auto, plain or quiet.")
+    ] = "auto",
+    output_dir: common.OutputDir = None,
+    as_json: common.AsJson = False,
+) -> None:
+    """Build just that again, and say whether it ends as it did."""
+    import threading
+
+    from farm.console.choose import make_view
+    from farm.repro.bench import opened_for
+    from farm.repro.reproduce import reproduce as again
+    from farm.run.options import BuildOptions
+
+    common.known_engine(engine)
+    options = BuildOptions(
+        max_jobs=max_jobs,
+        nvcc_threads=nvcc_threads,
+        memory_bytes=common.memory_bytes(memory),
+        engine=engine,
+        offline=offline,
+        source_mirror=common.mirror_at(source_mirror),
+    )
+    place = common.grounds_of(context, output_dir)
+    with (
+        opened_for(what, place, trust_base=trust_base, networked=allow_network) as opened,
+        make_view(progress) as view,
+    ):
+        done = again(opened, place.cache, options, view, threading.Event())
+    _show(done, as_json=as_json)
+    done.require_same()
+    raise typer.Exit(0 if done.verdict == "same" else done.now.exit_code)
+
+
+def _show(done: Reproduced, *, as_json: bool) -> None:
+    from farm.repro.reproduce import said
+
+    if as_json:
+        common.print_json(done)
+        return
+    for difference in done.differs:
+        typer.echo(f"other than then: {difference}")
+    typer.echo(f"{done.verdict}: {said(done.now)}")
