@@ -21,6 +21,8 @@ VERBS = {
     "status": "status",
     "diff": "diff",
     "reproduce": "reproduce",
+    "shell": "shell",
+    "bundle": "bundle",
     "bisect": "bisect",
     "lock": "lock",
     "fetch": "fetch",

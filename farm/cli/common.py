@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from farm.load.project import Project
     from farm.plan.plan import Plan
-    from farm.repro.bench import Grounds
+    from farm.repro.grounds import Grounds
     from farm.run.options import Workplace
     from farm.source.mirror import Mirror
     from farm.store.blobs import Store
@@ -105,6 +105,20 @@ Locked = Annotated[
     bool,
     typer.Option("--locked", help="Fail where a base's locked packages can no longer be had."),
 ]
+Bundled = Annotated[
+    str,
+    typer.Argument(
+        metavar="BUNDLE|RECORD|RUN|UNIT",
+        help="A bundle, a record.json, the name of a run, or a unit that was built here.",
+    ),
+]
+Why = Annotated[str, typer.Option("--why", help="What is wrong without the patch.")]
+Upstream = Annotated[
+    str, typer.Option("--upstream", help="Link to the change there, or why there is none.")
+]
+RemoveWhen = Annotated[
+    str, typer.Option("--remove-when", help="What must happen so that it can go.")
+]
 TrustBase = Annotated[
     bool,
     typer.Option("--trust-base", help="Install packages of its base that no lock here names."),
@@ -169,7 +183,7 @@ def workplace_of(context: typer.Context, output_dir: Path | None) -> Workplace:
 def grounds_of(context: typer.Context, output_dir: Path | None) -> Grounds:
     """Where bundles are looked for, in a project or outside of any."""
     from farm.load.folders import cache_folder
-    from farm.repro.bench import Grounds
+    from farm.repro.grounds import Grounds
 
     project = project_if_any(context)
     out = output_dir.absolute() if output_dir else project.out if project else None

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 import secrets
-from contextlib import suppress
+import subprocess
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +18,8 @@ from farm.host.process import ProcessId, identify
 from farm.host.programs import last_lines
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from farm.engine.endpoint import Endpoint
     from farm.engine.engine import Container
     from farm.host.programs import Cancel, Finished
@@ -32,27 +36,76 @@ def run(endpoint: Endpoint, container: Container, *, cancel: Cancel) -> Finished
 
     What it reads and gets comes through the client: the engine need not see our files.
     """
-    name = f"{_PREFIX}{secrets.token_hex(8)}"
-    try:
-        sweep(endpoint)
-        _create(endpoint, name, container, cancel)
+    with session(endpoint, container, cancel=cancel) as made:
         done = endpoint.ask(
-            *("start", "--attach", "--interactive", name),
+            *("start", "--attach", "--interactive", made.name),
             stdin=container.stdin,
             merged=True,
             cancel=cancel,
             timeout_s=container.timeout_s,
         )
-        state = endpoint.ask("inspect", "--format", "{{.State.Status}}", name)
-        if state.status or state.text.strip() == _NOT_RUN:
-            raise _not_run(endpoint, container, done.text)
+        made.require_run(done.text)
         return done
+
+
+@contextmanager
+def session(endpoint: Endpoint, container: Container, *, cancel: Cancel) -> Iterator[_Session]:
+    """A container that is there, but not started; see `farm.engine.engine.Engine.session`."""
+    name = f"{_PREFIX}{secrets.token_hex(8)}"
+    try:
+        sweep(endpoint)
+        _create(endpoint, name, container, cancel)
+        yield _Session(endpoint=endpoint, container=container, name=name)
     finally:
         # What ended the container counts, and the next one sweeps what could not be removed.
         with suppress(EngineError):
             endpoint.ask("rm", "--force", "--volumes", name)
             if container.disposable:
                 endpoint.ask("rmi", container.image)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Session:
+    """A container by its name; see `farm.engine.engine.Session`."""
+
+    endpoint: Endpoint
+    container: Container
+    name: str
+
+    def attach(self) -> int:
+        """Run its command with our own input and output, to which no time is set."""
+        argv = [*self.endpoint.docker, "start", "--attach", "--interactive", self.name]
+        try:
+            status = subprocess.call(argv, env=self.endpoint.environment())
+        except OSError as error:
+            raise EngineError(f"docker cannot be started: {error.strerror}") from error
+        self.require_run("")
+        return status
+
+    def require_run(self, said: str) -> None:
+        """Refuse one that never came to run.
+
+        Raises:
+            EngineError: It did not.
+        """
+        state = self.endpoint.ask("inspect", "--format", "{{.State.Status}}", self.name)
+        if state.status or state.text.strip() == _NOT_RUN:
+            raise _not_run(self.endpoint, self.container, said)
+
+    def changed(self) -> list[tuple[str, str]]:
+        """What is not as in the image."""
+        done = self.endpoint.ask("diff", self.name, timeout_s=_COPY_TIMEOUT_S)
+        if done.status:
+            raise _not_run(self.endpoint, self.container, done.complaint)
+        lines = (line.partition(" ") for line in done.text.splitlines())
+        return [(kind, path) for kind, _, path in lines if kind in {"A", "C", "D"}]
+
+    def copy_out(self, inside: str, here: Path) -> bool:
+        """Copy a file out; a link stays one."""
+        done = self.endpoint.ask(
+            "cp", f"{self.name}:{inside}", str(here), timeout_s=_COPY_TIMEOUT_S
+        )
+        return done.status == 0
 
 
 def sweep(endpoint: Endpoint) -> None:
@@ -102,7 +155,10 @@ def _pid_namespace() -> str:
 
 def _create(endpoint: Endpoint, name: str, container: Container, cancel: Cancel) -> None:
     devices = [word for pair in container.devices for word in ("--device", ":".join(pair))]
-    options = ("--interactive", "--network=none", "--label", f"{LABEL}={this_farm()}", *devices)
+    options = ["--interactive", "--network=none", "--label", f"{LABEL}={this_farm()}", *devices]
+    options += ["--tty"] if container.terminal else []
+    options += ["--workdir", container.folder] if container.folder else []
+    options += [word for name, value in container.env for word in ("--env", f"{name}={value}")]
     commands = [("create", "--name", name, *options, container.image, *container.command)]
     commands += [("cp", "--follow-link", str(a), f"{name}:{b}") for a, b in container.files]
     for command in commands:

@@ -11,9 +11,11 @@ from farm.errors import EngineError
 from farm.host.machine import Machine, this_machine
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from farm.debian.bases import BaseImage
     from farm.engine.endpoint import Endpoint
-    from farm.engine.engine import BuildRequest, BuildResult, Container
+    from farm.engine.engine import BuildRequest, BuildResult, Container, Session
     from farm.events import Sink
     from farm.host.programs import Cancel, Finished
 
@@ -55,6 +57,10 @@ class DockerEngine:
     def run(self, container: Container, *, cancel: Cancel) -> Finished:
         """Run a container; see `farm.engine.containers.run`."""
         return containers.run(self.endpoint, container, cancel=cancel)
+
+    def session(self, container: Container, *, cancel: Cancel) -> AbstractContextManager[Session]:
+        """A container to be in; see `farm.engine.containers.session`."""
+        return containers.session(self.endpoint, container, cancel=cancel)
 
     def capacity(self) -> Machine:
         """This machine's, or of an engine elsewhere all that its host has."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
     from farm.debian.bases import BaseImage
     from farm.engine.caches import LayerCache
@@ -90,8 +91,10 @@ class Container:
     """A container of an image that the engine has: without network, gone when it has ended.
 
     ``devices`` are nodes as (on the engine's host, inside), ``files`` are copied
-    in: (here, inside), links followed.  With ``disposable`` the image's name goes
-    with it, however it ends; its layers stay in the build cache.
+    in: (here, inside), links followed.  ``env`` is added to the image's, ``folder`` is
+    where it runs if not where the image says; with ``terminal`` it gets one.  With
+    ``disposable`` the image's name goes with it, however it ends; its layers stay in the
+    build cache.
     """
 
     image: str
@@ -99,8 +102,36 @@ class Container:
     stdin: bytes = b""
     devices: tuple[tuple[str, str], ...] = ()
     files: tuple[tuple[Path, str], ...] = ()
+    env: tuple[tuple[str, str], ...] = ()
+    folder: str = ""
+    terminal: bool = False
     timeout_s: float | None = None
     disposable: bool = False
+
+
+class Session(Protocol):
+    """A container that somebody is in."""
+
+    def attach(self) -> int:
+        """Run its command with this process's own input and output; returns its status.
+
+        Raises:
+            EngineError: It cannot be started.
+        """
+
+    def changed(self) -> list[tuple[str, str]]:
+        """What is not as in its image: ``A`` (added), ``C`` (changed) or ``D`` (deleted), path.
+
+        Raises:
+            EngineError: The engine does not answer.
+        """
+
+    def copy_out(self, inside: str, here: Path) -> bool:
+        """Copy a file out; False where there is none.
+
+        Raises:
+            EngineError: The engine does not answer.
+        """
 
 
 class Engine(Protocol):
@@ -146,6 +177,14 @@ class Engine(Protocol):
 
         Raises:
             EngineError: It cannot be made or started, or does not end in time.
+            CancelledError: ``cancel`` was set.
+        """
+
+    def session(self, container: Container, *, cancel: Cancel) -> AbstractContextManager[Session]:
+        """A container to be in, not started yet; it goes when the context ends.
+
+        Raises:
+            EngineError: It cannot be made.
             CancelledError: ``cancel`` was set.
         """
 

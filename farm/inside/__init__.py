@@ -10,6 +10,6 @@ unpacked, 66 a patch that does not apply, 67 an edit that does not fit, 68 wheel
 cannot be collected, 69 a toolkit or library that cannot be made, 70 broken otherwise,
 71 a build that printed what it must not, 72 a wheel that fails its smoke test,
 73 compilers that cannot be told, 74 a wheel's parts that cannot be listed,
-75 a build that was stopped as asked.
+75 a build that was stopped as asked, 77 no command to repeat.
 A failure prints one line that begins ``farm: error:``, which the host looks for.
 """

@@ -126,7 +126,7 @@ class Change:
             StorageError: the folder cannot be written.
         """
         require_patch_program()
-        self._require_new()
+        self.require_new()
         try:
             self.discard()  # what an opening left that was broken off
             self.folder.mkdir(parents=True)
@@ -138,6 +138,24 @@ class Change:
                         hint="renew that one first; 'farm patch check' tries all",
                     )
             shutil.copytree(self._original, self.tree, symlinks=True)
+            self._opened.write_text(json.dumps(self._basis(), indent=1), encoding="utf-8")
+        except OSError as error:
+            raise storage_error(error, self.folder) from error
+
+    def take(self, before: Path, after: Path) -> None:
+        """Open it with files that were changed elsewhere: as they were, and as they are now.
+
+        Raises:
+            UsageError: a patch of that name is there already; or no program ``patch``.
+            StorageError: the folder cannot be written.
+        """
+        require_patch_program()
+        self.require_new()
+        try:
+            self.discard()
+            for source, target in ((before, self._original), (after, self.tree)):
+                target.mkdir(parents=True)
+                shutil.copytree(source, target, symlinks=True, dirs_exist_ok=True)
             self._opened.write_text(json.dumps(self._basis(), indent=1), encoding="utf-8")
         except OSError as error:
             raise storage_error(error, self.folder) from error
@@ -158,7 +176,7 @@ class Change:
             StorageError: the file cannot be written.
         """
         self._require_same()
-        self._require_new()
+        self.require_new()
         try:
             found = difference(self._original, self.tree)
             if found.problems:
@@ -196,7 +214,12 @@ class Change:
         names = sorted({path.name for folder in folders for path in folder.glob("*.patch")})
         return [match for match in map(_NUMBERED.fullmatch, names) if match]
 
-    def _require_new(self) -> None:
+    def require_new(self) -> None:
+        """Refuse a name that a patch has already.
+
+        Raises:
+            UsageError: one has it.
+        """
         same = next((m[0] for m in self._known() if m[2] == self._name), None)
         if same:
             raise UsageError(f"there is a patch {same} already", hint="choose another name")

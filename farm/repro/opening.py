@@ -75,6 +75,11 @@ class Opened:
         """The unit, which names no file of this machine."""
         return self.replay.identified.unit
 
+    @property
+    def debs(self) -> dict[str, Path]:
+        """Packages of its bases that it holds, by sha256."""
+        return {path.name: path for path in sorted((self.folder / "debs").glob("*"))}
+
 
 def open_bundle(path: Path, folder: Path, *, networked: bool = False) -> Opened:
     """Unpack a bundle into an empty folder, and check all of it.

@@ -25,14 +25,12 @@ from farm.store.record import read_record
 from farm.store.results import result_folder
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Iterator
 
-    from farm.engine.engine import Engine
     from farm.events import Event, Sink
     from farm.render.context import Entry
+    from farm.repro.grounds import Setting
     from farm.repro.opening import Opened
-    from farm.run.options import BuildOptions
     from farm.run.replay import Replay
     from farm.store.bundle import Surroundings
 
@@ -111,31 +109,23 @@ class _Witness:
         self._sink(event)
 
 
-def reproduce(  # noqa: PLR0913 - what a caller may want to choose
-    opened: Opened,
-    cache: Path,
-    options: BuildOptions,
-    sink: Sink,
-    cancel: threading.Event,
-    *,
-    engine: Engine | None = None,
-) -> Reproduced:
+def reproduce(opened: Opened, setting: Setting) -> Reproduced:
     """Build what a bundle holds; nothing of a project is used or changed.
 
     Raises:
         FetchError: the bundle lacks a file that only the machine of its build has.
         StorageError: the cache folder cannot be written at all.
     """
-    unit, witness = opened.unit, _Witness(sink)
-    place = workplace(cache)
+    unit, witness = opened.unit, _Witness(setting.sink)
+    place = workplace(setting.cache)
     outcomes = build(
         Plan(units=(unit,), requested=frozenset({unit.label})),
         place,
-        replace(options, again=Again.REBUILD, locked=True, parallel=1),
+        replace(setting.options, again=Again.REBUILD, locked=True, parallel=1),
         witness,
-        cancel,
-        engine=engine,
-        replay=completed(opened, cache),
+        setting.cancel,
+        engine=setting.engine,
+        replay=completed(opened, setting.cache),
     )
     (report,) = outcomes.reports
     now = Ended(outcome=report.outcome.value, exit_code=report.exit_code)

@@ -103,7 +103,11 @@ class Needed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contents:
-    """``bundle.json``.  ``needed`` are wheels of the units that this one needs."""
+    """``bundle.json``.
+
+    ``needed`` are wheels of the units that this one needs; ``digest`` is the sha256 of the file
+    with nothing in the place of it.
+    """
 
     format: int
     unit: str
@@ -113,6 +117,7 @@ class Contents:
     blobs: tuple[Blob, ...]
     needed: tuple[Needed, ...] = ()
     members: tuple[Member, ...] = ()
+    digest: str = ""
 
     def has(self, name: str) -> bool:
         """Whether there is such a file."""
@@ -131,7 +136,7 @@ def write_bundle(path: Path, contents: Contents, parts: Parts) -> Contents:
     """
     with storage_errors(path):
         members = tuple(_member(name, parts[name]) for name in sorted(parts))
-        whole = replace(contents, members=members)
+        whole = _sealed(replace(contents, members=members))
         fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
             with os.fdopen(fd, "wb") as file:
@@ -142,6 +147,11 @@ def write_bundle(path: Path, contents: Contents, parts: Parts) -> Contents:
             Path(temporary).unlink(missing_ok=True)
             raise
     return whole
+
+
+def _sealed(contents: Contents) -> Contents:
+    text = to_json(replace(contents, digest=""))
+    return replace(contents, digest=hashlib.sha256(text).hexdigest())
 
 
 def _write(file: IO[bytes], contents: Contents, parts: Parts) -> None:
@@ -222,7 +232,8 @@ def _contents(path: Path, file: IO[bytes]) -> Contents:
     if not 0 <= size <= _MOST_TEXT_BYTES or block != _header(CONTENTS, size):
         raise no_bundle
     text = file.read(size)
-    file.read(_padding(size))
+    if not _is_padded(file, size):
+        raise _changed(path, f"it was cut within {CONTENTS}")
     try:
         told = json.loads(text)
         number, farm = told["format"], str(told["surroundings"]["farm"])
@@ -238,6 +249,8 @@ def _contents(path: Path, file: IO[bytes]) -> Contents:
         contents = from_json(Contents, text)
     except ValueError as error:
         raise _changed(path, f"its {CONTENTS} is wrong: {error}") from None
+    if _sealed(contents) != contents:
+        raise _changed(path, f"{CONTENTS} is not what its digest says")
     _check_members(path, contents)
     return contents
 
@@ -270,7 +283,7 @@ def _unpack(file: IO[bytes], member: Member, target: Path) -> None:
             digest.update(chunk)
             written.write(chunk)
             left -= len(chunk)
-    if left or len(file.read(_padding(member.size_bytes))) != _padding(member.size_bytes):
+    if left or not _is_padded(file, member.size_bytes):
         raise _changed(Path(file.name), f"it was cut within {member.name}")
     if digest.hexdigest() != member.sha256:
         raise _changed(Path(file.name), f"{member.name} is not what its sha256 says")
@@ -304,6 +317,11 @@ def _header(name: str, size: int) -> bytes:
     info = tarfile.TarInfo(name)
     info.size, info.mode = size, 0o644
     return info.tobuf(tarfile.USTAR_FORMAT)
+
+
+def _is_padded(file: IO[bytes], size: int) -> bool:
+    """Whether nothing but zeros follows a file up to the end of its last block."""
+    return file.read(_padding(size)) == b"\0" * _padding(size)
 
 
 def _padding(size: int) -> int:

@@ -28,6 +28,7 @@ class Target(StrEnum):
     RUNS = "runs"
     RESULTS = "results"
     KEPT = "kept"
+    REPRODUCED = "reproduced"
     STORE = "store"
     BASES = "bases"
     ENGINE = "engine"
@@ -35,13 +36,17 @@ class Target(StrEnum):
     IMAGES = "images"
 
 
-IN_CACHE = (Target.KEPT, Target.STORE, Target.BASES, Target.ENGINE, Target.TEMPORARY)
+IN_CACHE = (
+    *(Target.KEPT, Target.REPRODUCED, Target.STORE, Target.BASES, Target.ENGINE),
+    Target.TEMPORARY,
+)
 """Everything that farm puts into its cache folder, each in a folder of that name."""
 
 _MEANINGS = {
     Target.RUNS: "runs but the last: their logs and failed builds",
     Target.RESULTS: "results: wheels, logs and records",
     Target.KEPT: "kept results, also of earlier inputs; those in out/ stay",
+    Target.REPRODUCED: "what was built from bundles, with its logs",
     Target.STORE: "fetched sources and build requirements",
     Target.BASES: "bootstrapped bases",
     Target.ENGINE: "the private engine: its tools, images and build caches",

@@ -40,9 +40,10 @@ from farm.inside.step import timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from contextlib import AbstractContextManager
 
     from farm.debian.bases import BaseImage
-    from farm.engine.engine import BuildRequest, Container
+    from farm.engine.engine import BuildRequest, Container, Session
     from farm.events import Sink
     from farm.host.programs import Cancel
 
@@ -167,6 +168,10 @@ class FakeEngine:
                 if container.disposable:
                     with self._changed:
                         self.images.discard(container.image)
+
+    def session(self, container: Container, *, cancel: Cancel) -> AbstractContextManager[Session]:
+        """Nobody can be in a container that is none."""
+        raise NotImplementedError
 
     def capacity(self) -> Machine:
         """What it was made with."""

@@ -24,6 +24,9 @@ def clean(
     kept: Annotated[
         bool, typer.Option("--kept", help="Kept results of all projects; those in out/ stay.")
     ] = False,
+    reproduced: Annotated[
+        bool, typer.Option("--reproduced", help="What was built from bundles.")
+    ] = False,
     store: Annotated[
         bool, typer.Option("--store", help="Fetched sources and build requirements.")
     ] = False,
@@ -49,7 +52,7 @@ def clean(
     from farm.upkeep import cleaning
 
     flags = {"runs": runs, "results": results, "kept": kept, "store": store}
-    flags |= {"bases": bases, "engine": engine, "images": images}
+    flags |= {"reproduced": reproduced, "bases": bases, "engine": engine, "images": images}
     targets = {cleaning.Target(name) for name, is_on in flags.items() if is_on}
     if everything:
         targets |= set(cleaning.IN_CACHE)

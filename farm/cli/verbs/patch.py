@@ -15,9 +15,9 @@ from farm.errors import PatchError, UsageError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from farm.load.project import Project
     from farm.patching.new import Change, Written
     from farm.patching.series import Series, Tried
-    from farm.run.options import Workplace
     from farm.store.blobs import Store
 
 patch_app = typer.Typer(
@@ -102,13 +102,9 @@ def new(
         str | None,
         typer.Option("--run", help="Change it with this shell command, then finish."),
     ] = None,
-    why: Annotated[str, typer.Option("--why", help="What is wrong without it.")] = "",
-    upstream: Annotated[
-        str, typer.Option("--upstream", help="Link to the change there, or why there is none.")
-    ] = "",
-    remove_when: Annotated[
-        str, typer.Option("--remove-when", help="What must happen so that it can go.")
-    ] = "",
+    why: common.Why = "",
+    upstream: common.Upstream = "",
+    remove_when: common.RemoveWhen = "",
     source_mirror: common.SourceMirror = None,
     offline: common.Offline = False,
     as_json: common.AsJson = False,
@@ -139,7 +135,7 @@ def new(
     if run is not None:
         _run(run, change.tree)
     fields = {"Why": why, "Upstream": upstream, "Remove-when": remove_when}
-    _tell_written(change.finish(fields), place, as_json=as_json)
+    tell_written(change.finish(fields), place.project, as_json=as_json)
 
 
 def _staged(series: Series, store: Store, source_mirror: Path | None, *, offline: bool) -> Path:
@@ -178,8 +174,9 @@ def _tell_open(change: Change, command: str, *, as_json: bool) -> None:
     typer.echo(f"change what is there, then: {command} --finish --why … --upstream …", err=True)
 
 
-def _tell_written(written: Written, place: Workplace, *, as_json: bool) -> None:
-    path = place.project.display(written.path)
+def tell_written(written: Written, project: Project, *, as_json: bool) -> None:
+    """Say what a patch changes, and how a recipe names it."""
+    path = project.display(written.path)
     if as_json:
         common.print_json({"patch": path, "line": written.line, "files": written.files,
                            "left_out": written.left_out, "to_fill": written.to_fill})  # fmt: skip
@@ -187,7 +184,7 @@ def _tell_written(written: Written, place: Workplace, *, as_json: bool) -> None:
     typer.echo(path)
     typer.echo(f"it changes {', '.join(written.files)}", err=True)
     recipe = f"recipes/{written.package}.yaml"
-    own = (place.project.root / recipe).exists()
+    own = (project.root / recipe).exists()
     where = recipe if own else f"a copy of farm's own in {recipe}"
     typer.echo(f"to be named under patches: in {where}:", err=True)
     typer.echo(f"  {written.line}", err=True)

@@ -11,18 +11,10 @@ from farm.cli import common
 if TYPE_CHECKING:
     from farm.repro.reproduce import Reproduced
 
-Meant = Annotated[
-    str,
-    typer.Argument(
-        metavar="[BUNDLE|RECORD|RUN|UNIT]",
-        help="A bundle, a record.json, the name of a run, or a unit that was built here.",
-    ),
-]
-
 
 def reproduce(
     context: typer.Context,
-    what: Meant = "latest",
+    what: common.Bundled = "latest",
     max_jobs: common.MaxJobs = None,
     nvcc_threads: common.NvccThreads = None,
     memory: common.Memory = None,
@@ -38,10 +30,8 @@ def reproduce(
     as_json: common.AsJson = False,
 ) -> None:
     """Build just that again, and say whether it ends as it did."""
-    import threading
-
     from farm.console.choose import make_view
-    from farm.repro.bench import opened_for
+    from farm.repro.grounds import Setting, opened_for
     from farm.repro.reproduce import reproduce as again
     from farm.run.options import BuildOptions
 
@@ -59,7 +49,7 @@ def reproduce(
         opened_for(what, place, trust_base=trust_base, networked=allow_network) as opened,
         make_view(progress) as view,
     ):
-        done = again(opened, place.cache, options, view, threading.Event())
+        done = again(opened, Setting(cache=place.cache, options=options, sink=view))
     _show(done, as_json=as_json)
     done.require_same()
     raise typer.Exit(0 if done.verdict == "same" else done.now.exit_code)
