@@ -26,11 +26,17 @@ def from_json(kind: type[T], text: bytes) -> T:
         (value,) = _adapter(kind).validate_json(b"[" + text + b"]")
     except ValidationError as error:
         wrong = [
-            f"{'.'.join(str(part) for part in each['loc'][1:]) or 'all of it'}: {each['msg']}"
+            f"{'.'.join(map(_plain, each['loc'][1:])) or 'all of it'}: {each['msg']}"
             for each in error.errors(include_input=False, include_url=False)[:_SHOWN]
         ]
         raise ValueError("; ".join(wrong)) from None
     return value
+
+
+def _plain(part: object) -> str:
+    """A key for a message: the file may have any for one."""
+    text = str(part)[:80]
+    return text if text.isprintable() else repr(text)
 
 
 def _adapter(kind: type[T]) -> TypeAdapter[tuple[T]]:

@@ -94,11 +94,12 @@ def open_bundle(path: Path, folder: Path, *, networked: bool = False) -> Opened:
     """
     contents = unpack_bundle(path, folder)
     manifest = _manifest((folder / MANIFEST).read_bytes(), contents)
+    text = (folder / UNIT).read_bytes()
     try:
-        unit = from_json(Unit, (folder / UNIT).read_bytes())
-    except ValueError as error:
+        unit, told = from_json(Unit, text), json.loads(text)
+    except (ValueError, RecursionError) as error:
         _wrong(f"{UNIT}: {error}")
-    _check_unit(unit, manifest, json.loads((folder / UNIT).read_bytes()))
+    _check_unit(unit, manifest, told)
     _check_base(unit, manifest, networked=networked)
     for each in contents.needed:
         if not _FIELDS["filename"].fullmatch(each.filename):

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from farm.errors import ExitCode, FetchError, OtherwiseError
 from farm.events import Outcome, RunStarted, UnitFinished
 from farm.host.files import sha256_of
-from farm.host.urls import redact
 from farm.load.project import Project, shipped_root
 from farm.plan.plan import Plan
 from farm.render.context import Wheel
@@ -20,7 +19,7 @@ from farm.run.options import Again, Workplace
 from farm.run.session import build
 from farm.source.inputs import inputs_of
 from farm.source.kinds import Tree
-from farm.store.bundle import NAME, Ended, read_contents
+from farm.store.bundle import NAME, Ended, plain, read_contents
 from farm.store.record import read_record
 from farm.store.results import result_folder
 
@@ -209,7 +208,7 @@ def _same_error(then: Ended, now: Ended, made: Path) -> bool:
 
 
 def _lasting(message: str) -> str:
-    return _PASSING.sub("…", redact(message))
+    return _PASSING.sub("…", plain(message))
 
 
 def _differing(then: Surroundings, bundle: Path) -> Iterator[str]:

@@ -32,6 +32,7 @@ from farm.store.bundle import (
     Contents,
     Needed,
     Surroundings,
+    plain,
     redacted,
     redacted_log,
     write_bundle,
@@ -70,7 +71,7 @@ def _keep(work: Work, ended: Ended, folder: Path, cache: Path) -> None:
         format=FORMAT,
         unit=identified.unit.label,
         identity=identified.identity,
-        ended=replace(ended, message=redact(ended.message)),
+        ended=replace(ended, message=plain(ended.message)),
         surroundings=Surroundings(
             farm=farm.__version__,
             engine=work.engine.name,

@@ -25,13 +25,13 @@ import re
 import tarfile
 import tempfile
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
 from farm.errors import IntegrityError, UsageError
 from farm.host.files import sha256_of, storage_errors
-from farm.host.urls import without_credentials
+from farm.host.urls import redact, without_credentials
 from farm.model.codec import from_json, to_json
 
 FORMAT = 1
@@ -47,6 +47,8 @@ _NAME = re.compile(
 _MOST_MEMBERS = 20_000
 _MOST_TEXT_BYTES = 64 << 20
 """Of each file that is read into memory."""
+_MOST_BYTES = 8 << 30
+"""Of each file: a header of tar has eleven octal digits for it (POSIX.1-1988, ustar)."""
 _CHUNK_BYTES = 1 << 20
 
 
@@ -136,6 +138,9 @@ def write_bundle(path: Path, contents: Contents, parts: Parts) -> Contents:
     """
     with storage_errors(path):
         members = tuple(_member(name, parts[name]) for name in sorted(parts))
+        large = next((each for each in members if each.size_bytes >= _MOST_BYTES), None)
+        if large is not None:
+            raise UsageError(f"{large.name} has {large.size_bytes:,} bytes: no bundle takes that")
         whole = _sealed(replace(contents, members=members))
         fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
@@ -182,6 +187,11 @@ def redacted_log(source: Path, target: Path) -> Path:
     ):
         written.writelines(map(without_credentials, lines))
     return target
+
+
+def plain(text: str) -> str:
+    """A message in one line for anybody's terminal, without the secrets of URLs."""
+    return "".join(each if each.isprintable() else " " for each in redact(text))
 
 
 def redacted(value: Any) -> Any:  # noqa: ANN401 - any JSON
@@ -251,8 +261,17 @@ def _contents(path: Path, file: IO[bytes]) -> Contents:
         raise _changed(path, f"its {CONTENTS} is wrong: {error}") from None
     if _sealed(contents) != contents:
         raise _changed(path, f"{CONTENTS} is not what its digest says")
+    _check_words(path, contents)
     _check_members(path, contents)
     return contents
+
+
+def _check_words(path: Path, contents: Contents) -> None:
+    """What it says of itself is printed: it must not steer a terminal."""
+    values = asdict(contents.ended) | asdict(contents.surroundings) | {"unit": contents.unit}
+    for name, value in values.items():
+        if not str(value).isprintable():
+            raise _changed(path, f"its {name} is {str(value)[:80]!r}")
 
 
 def _check_members(path: Path, contents: Contents) -> None:
@@ -263,8 +282,10 @@ def _check_members(path: Path, contents: Contents) -> None:
         known = _NAME.fullmatch(member.name)
         if known is None:
             raise _changed(path, f"it lists {member.name[:80]!r}, which belongs in no bundle")
-        if known[1] not in {None, member.sha256} or member.size_bytes < 0:
+        if known[1] not in {None, member.sha256}:
             raise _changed(path, f"{member.name} is not called as its content")
+        if not 0 <= member.size_bytes < _MOST_BYTES:
+            raise _changed(path, f"{member.name} is too large, or less than nothing")
         if member.name.endswith(".json") and member.size_bytes > _MOST_TEXT_BYTES:
             raise _changed(path, f"{member.name} is too large")
     for name in (MANIFEST, UNIT):

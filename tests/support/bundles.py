@@ -9,11 +9,9 @@ from typing import TYPE_CHECKING, Any
 from farm.load.locks import inputs_digest
 from farm.model.unit import Lock, RootfsBase
 from farm.plan.jobs import JobPlan
-from farm.render.manifest import BaseReference
-from farm.repro.opening import resolved
 from farm.run.attempt import Work
 from farm.run.bundling import keep_bundle
-from farm.run.settle import identify, template_folders
+from farm.run.settle import identify, known_base, template_folders
 from farm.source.inputs import inputs_of
 from farm.store.blobs import Store
 from farm.store.bundle import (
@@ -42,7 +40,7 @@ versions:
     source: {tree: demo}
 variants:
   cpu:
-    toolchain: plain
+    toolchain: {toolchain}
     patches: [0001-a.patch]
     env: {WORDS: "any words; 'with' $signs"}
     smoke_test: {imports: [demo], script: "print('any words')"}
@@ -50,9 +48,10 @@ variants:
 FAILED = Ended(outcome="failed", exit_code=9, step="compile", message="x.c:1:1: error: no")
 
 
-def demo(root: Path) -> Unit:
+def demo(root: Path, toolchain: str = "plain") -> Unit:
     """A unit with a patch, on a base whose packages only have names."""
-    project = project_at(root, {"recipes/demo.yaml": RECIPE})
+    recipe = RECIPE.replace("{toolchain}", toolchain)
+    project = project_at(root, {"recipes/demo.yaml": recipe})
     patch = (
         "Why: w\nUpstream: u\nRemove-when: r\n\n--- a/pyproject.toml\n+++ b/pyproject.toml\n"
         "@@ -1,2 +1,2 @@\n [build-system]\n-requires = []\n+requires = [ ]\n"
@@ -70,18 +69,20 @@ def demo(root: Path) -> Unit:
     )
 
 
-def _named(base: Any) -> RootfsBase:
-    assert isinstance(base, RootfsBase)
+def _named(base: Any) -> Any:
+    if not isinstance(base, RootfsBase):
+        return base
     return replace(base, locked=debian.debs("libc6", "gcc-14"))
 
 
-def bundle_at(root: Path, ended: Ended = FAILED) -> Path:
+def bundle_at(root: Path, ended: Ended = FAILED, *, toolchain: str = "plain") -> Path:
     """The bundle of a build of `demo` that ended so."""
-    unit, store = demo(root), Store(root / "store")
-    base = resolved(_named(unit.base))
+    unit, store = demo(root, toolchain), Store(root / "store")
+    base = known_base(unit.base, root / "cache")
+    assert base
     identified = identify(
         unit,
-        base=BaseReference(image=base.tag, digest=base.digest),
+        base=base,
         needed=(),
         templates=template_folders(project_at(root, {})),
     )

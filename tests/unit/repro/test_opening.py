@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from farm.errors import IntegrityError, UsageError
 from farm.repro.opening import open_bundle
-from farm.store.bundle import Blob, Needed, unpack_bundle
+from farm.run.bundling import keep_bundle
+from farm.store.bundle import Blob, Ended, Needed, unpack_bundle
 from tests.support.bundles import bundle_at, remade, with_unit
 
 if TYPE_CHECKING:
@@ -193,3 +195,27 @@ def test_a_needed_wheel_that_leaves_its_folder_is_refused(bundle: Path, tmp_path
     needed = Needed(filename="../x.whl", sha256="a" * 64)
     path = remade(bundle, lambda c, _: replace(c, needed=(needed,)))
     assert "is called '../x.whl'" in refused(path, tmp_path / "open")
+
+
+def test_a_base_that_takes_packages_over_the_network_is_asked_for(tmp_path: Path) -> None:
+    path = bundle_at(tmp_path, toolchain="fromimage")
+    with pytest.raises(UsageError, match="over the network") as caught:
+        open_bundle(path, tmp_path / "open")
+    assert "--allow-network" in caught.value.hint
+    assert open_bundle(path, tmp_path / "again", networked=True).unit.base.name == "image"
+
+
+def test_what_would_steer_a_terminal_is_refused_and_never_written(tmp_path: Path) -> None:
+    path = bundle_at(tmp_path, Ended(outcome="failed", message="\x1b]0;x\x07 a\tb\nc"))
+    assert open_bundle(path, tmp_path / "open").contents.ended.message == " ]0;x  a b c"
+    steering = remade(path, lambda c, _: replace(c, ended=replace(c.ended, message="\x1b[2J")))
+    assert r"\x1b[2J" in refused(steering, tmp_path / "again")
+
+
+def test_what_hinders_a_bundle_is_told_and_hides_nothing(tmp_path: Path) -> None:
+    events: list[Any] = []
+    work = SimpleNamespace(identified=SimpleNamespace(unit=SimpleNamespace(label="a@1:cpu")))
+    keep_bundle(cast("Any", work), Ended(outcome="failed"), tmp_path, tmp_path, events.append)
+    (notice,) = events
+    assert notice.unit == "a@1:cpu"
+    assert notice.text.startswith("no bundle was kept: ")
