@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from farm.events import Event, Sink
+    from farm.inspect.compare import Difference
     from farm.render.context import Entry
     from farm.repro.grounds import Setting
     from farm.repro.opening import Opened
@@ -58,7 +59,8 @@ class Reproduced:
     """A build that was done again.
 
     ``differs`` are the surroundings that are others now, in words; ``folder`` holds logs and
-    record of this build, and its own bundle.
+    record of this build, and its own bundle.  ``causes`` say why its wheel has other bytes,
+    as far as both wheels are there.
     """
 
     unit: str
@@ -68,6 +70,7 @@ class Reproduced:
     now: Ended
     differs: tuple[str, ...]
     folder: Path
+    causes: tuple[Difference, ...] = ()
 
     def require_same(self) -> None:
         """Say by an error that it ended otherwise.

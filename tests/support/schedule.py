@@ -26,6 +26,7 @@ LONGEST_FIRST = (
     "test_smoke_test",
     "test_interrupts",
     "test_full_disk",
+    "test_verify",
     "test_bisect",
     "test_bake",
     "test_layer_caches",

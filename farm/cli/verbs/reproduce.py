@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
 def reproduce(
     context: typer.Context,
     what: common.Bundled = "latest",
+    verify: Annotated[
+        bool,
+        typer.Option("--verify", help="From nothing: another engine without caches, other jobs."),
+    ] = False,
     max_jobs: common.MaxJobs = None,
     nvcc_threads: common.NvccThreads = None,
     memory: common.Memory = None,
@@ -33,6 +38,7 @@ def reproduce(
     from farm.console.choose import make_view
     from farm.repro.grounds import Setting, opened_for
     from farm.repro.reproduce import reproduce as again
+    from farm.repro.verify import from_nothing, with_causes
     from farm.run.options import BuildOptions
 
     common.known_engine(engine)
@@ -49,7 +55,10 @@ def reproduce(
         opened_for(what, place, trust_base=trust_base, networked=allow_network) as opened,
         make_view(progress) as view,
     ):
-        done = again(opened, Setting(cache=place.cache, options=options, sink=view))
+        here = Setting(cache=place.cache, options=options, sink=view)
+        with from_nothing(here, opened) if verify else nullcontext(here) as setting:
+            done = again(opened, setting)
+            done = with_causes(done, opened, made_in=setting.cache, known_in=place.cache)
     _show(done, as_json=as_json)
     done.require_same()
     raise typer.Exit(0 if done.verdict == "same" else done.now.exit_code)
@@ -63,4 +72,7 @@ def _show(done: Reproduced, *, as_json: bool) -> None:
         return
     for difference in done.differs:
         typer.echo(f"other than then: {difference}")
+    for cause in done.causes:
+        where = cause.path or "the wheel"
+        typer.echo(f"{where}: {cause.message}" + (f"; {cause.remedy}" if cause.remedy else ""))
     typer.echo(f"{done.verdict}: {said(done.now)}")
