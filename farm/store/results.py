@@ -58,7 +58,7 @@ def find_result(out: Path, key: UnitKey, identity: str) -> Result | None:
     Every wheel is hashed again: a file that was cut, swapped or removed makes
     the result as good as absent.
     """
-    return _whole(result_folder(out, key), key, identity)
+    return result_at(result_folder(out, key), key, identity)
 
 
 class ResultStore:
@@ -77,7 +77,7 @@ class ResultStore:
 
     def find(self, key: UnitKey, identity: str) -> Result | None:
         """The result of an identity if it is kept and whole."""
-        found = _whole(self.folder(key, identity), key, identity)
+        found = result_at(self.folder(key, identity), key, identity)
         if found:
             with suppress(OSError):
                 os.utime(found.folder)  # used now: others go before it
@@ -143,7 +143,7 @@ class ResultStore:
         record = read_record(shown)
         if record is None or self.find(key, record.identity):
             return
-        if _whole(shown, key, record.identity):
+        if result_at(shown, key, record.identity):
             with self.scratch() as made:
                 _copy_tree(shown, made)
                 self.keep(made, key, record.identity)
@@ -157,7 +157,8 @@ class ResultStore:
                     shutil.rmtree(path, ignore_errors=True)
 
 
-def _whole(folder: Path, key: UnitKey, identity: str) -> Result | None:
+def result_at(folder: Path, key: UnitKey, identity: str) -> Result | None:
+    """The result in a folder, if it is whole, of this unit and of this identity."""
     record = read_record(folder)
     if record is None or record.identity != identity or record.outcome != "built":
         return None

@@ -122,6 +122,15 @@ def verify(envelope: object, payload_type: str, trusted: Sequence[PublicKey]) ->
     )
 
 
+def unverified(envelope: object, payload_type: str) -> bytes:
+    """What is in an envelope of that type, whoever signed it.
+
+    Raises:
+        IntegrityError: it is no envelope, or of another type.
+    """
+    return _opened(envelope, payload_type)[0]
+
+
 def _opened(envelope: object, payload_type: str) -> tuple[bytes, list[tuple[str, bytes]]]:
     """The payload, and each signature with what it calls its key."""
     try:
