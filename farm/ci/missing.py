@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from farm.plan.plan import Plan
     from farm.run.options import BuildOptions, Workplace
+    from farm.store.remote import RemoteResults
 
 CHECK_S = 60.0
 """What it is taken to last to look into a wheel that is there, and to try it anew."""
@@ -36,15 +37,16 @@ class Missing:
     needs: tuple[str, ...] = ()
 
 
-def missing_units(
+def missing_units(  # noqa: PLR0913 - what a caller may want to choose
     plan: Plan,
     place: Workplace,
     options: BuildOptions,
     *,
     runner: tuple[str, ...] = (),
     among: Collection[str] | None = None,
+    shared: RemoteResults | None = None,
 ) -> tuple[Missing, ...]:
-    """The units of a plan that have no result, or one that was not held against its recipe yet.
+    """The units without a result, here or shared, or with one still to be held against the recipe.
 
     In plan order; ``runner`` are the labels of units whose recipe names none.  With ``among``
     (labels) only these, and the missing ones that they need.
@@ -53,7 +55,7 @@ def missing_units(
         LockError: one of them cannot be built yet: it would be absent without a word.
         PlanError: pins that are not what staged sources say.
     """
-    rows = {row.label: row for row in forecast(plan, place, options)}
+    rows = {row.label: row for row in forecast(plan, place, options, shared)}
     needs = _needs(plan, {label for label, row in rows.items() if not row.checked})
     wanted = set(needs)
     if among is not None:

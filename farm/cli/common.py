@@ -88,7 +88,7 @@ SignKey = Annotated[
     typer.Option(
         "--sign-key",
         envvar="FARM_SIGN_KEY",
-        help="A private ed25519 key (PEM) that signs the provenance of each wheel.",
+        help="A private ed25519 key (PEM) that signs each wheel's provenance and shared results.",
     ),
 ]
 TrustKey = Annotated[

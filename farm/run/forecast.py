@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from farm.plan.plan import Plan
     from farm.run.options import BuildOptions, Workplace
     from farm.run.settle import Settled
+    from farm.store.remote import RemoteResults
 
 CANNOT_BE_BUILT = "cannot be built yet"
 
@@ -52,8 +53,10 @@ class Forecast:
     folder: str
 
 
-def forecast(plan: Plan, place: Workplace, options: BuildOptions) -> tuple[Forecast, ...]:
-    """Where each unit stands, in plan order; no engine is asked.
+def forecast(
+    plan: Plan, place: Workplace, options: BuildOptions, shared: RemoteResults | None = None
+) -> tuple[Forecast, ...]:
+    """Where each unit stands, in plan order; no engine is asked, nor the network but ``shared``.
 
     Raises:
         PlanError: pins that are not what staged sources say, all at once.
@@ -61,7 +64,7 @@ def forecast(plan: Plan, place: Workplace, options: BuildOptions) -> tuple[Forec
     comparer = of_store(Store(place.cache / "store"))
     compared = {unit.label: comparer.compare(unit) for unit in plan.units}
     refuse_differing(each for pins in compared.values() for each in pins)
-    settled = settle(plan, place, locked=options.locked)
+    settled = settle(plan, place, locked=options.locked, shared=shared)
     jobs_by_unit = jobs_of(plan, settled, this_machine(options.memory_bytes), options)
     rows = []
     for each in settled.values():
@@ -112,7 +115,7 @@ def _standing(each: Settled, plan: Plan, place: Workplace) -> tuple[str, str]:
     problem = lock_problem(unit)
     if problem:
         return CANNOT_BE_BUILT, problem
-    if each.result:
+    if each.built:
         return "built", _how_it_stands(each, place)
     asked = "you asked for it" if unit.label in plan.requested else _needed_by(unit.label, plan)
     old = read_record(result_folder(place.out, unit.key))
@@ -126,6 +129,9 @@ def _standing(each: Settled, plan: Plan, place: Workplace) -> tuple[str, str]:
 
 
 def _how_it_stands(each: Settled, place: Workplace) -> str:
+    if each.result is None:
+        held = "" if each.checked else ", to be held against what is expected now"
+        return f"its result is shared, and will be fetched{held}"
     if not each.checked:
         return "its result is there, to be held against what is expected now"
     if not each.shown(place.out):

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from farm.engine.caches import LayerCache
     from farm.load.project import Project
     from farm.model.look import Look
+    from farm.run.sharing import Shared
     from farm.source.mirror import Mirror
     from farm.store.signing import PrivateKey
 
@@ -46,8 +47,9 @@ class BuildOptions:
     With ``look`` the units that were asked for end after configuring.  Sources come
     from ``source_mirror`` before they come from the network.  With ``locked`` a base
     has the packages that its lock names, or the build fails.  The engine takes layers
-    from ``cache_from`` and puts them into ``cache_to``.  ``sign_key`` signs the provenance
-    of what is built.
+    from ``cache_from`` and puts them into ``cache_to``.  Results are shared with other
+    machines in ``results``.  ``sign_key`` signs the provenance of what is built, and what
+    is shared.
     """
 
     parallel: int = 2
@@ -64,6 +66,7 @@ class BuildOptions:
     source_mirror: Mirror | None = None
     cache_from: tuple[LayerCache, ...] = ()
     cache_to: tuple[LayerCache, ...] = ()
+    results: Shared | None = None
     sign_key: PrivateKey | None = field(default=None, repr=False)
     command: tuple[str, ...] = ()
 

@@ -24,6 +24,7 @@ def repeat_command(unit: Unit, context: RunContext) -> str:
     words += [] if out == context.place.project.out else ["--output-dir", str(out)]
     words += _option_words(context.options)
     words += _cache_words(context.options)
+    words += _shared_words(context.options)
     words += ["--locked"] if context.options.locked else []
     words += [] if context.options.preflight else ["--no-preflight"]
     if context.options.look and unit.label in context.looked:
@@ -56,6 +57,15 @@ def _cache_words(options: BuildOptions) -> list[str]:
     """BuildKit's caches elsewhere; what is reproduced asks none."""
     both = (("--cache-from", options.cache_from), ("--cache-to", options.cache_to))
     return [w for name, caches in both for c in caches for w in (name, fields(*c.pairs))]
+
+
+def _shared_words(options: BuildOptions) -> list[str]:
+    """Results shared with other machines; what is reproduced asks none."""
+    if options.results is None:
+        return []
+    words = ["--results", str(options.results.address)]
+    words += [word for path in options.results.trust for word in ("--trust-key", str(path))]
+    return words + (["--results-read-only"] if options.results.read_only else [])
 
 
 def _variables(cache: Path) -> str:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from farm.run.replay import Replay
     from farm.run.runs import Run
     from farm.run.tasks import Tasks
+    from farm.store.remote import RemoteResults
     from farm.store.results import ResultStore
 
 
@@ -40,6 +41,7 @@ class RunContext:
     refused: Mapping[str, tuple[str, ...]]
     looked: frozenset[str] = frozenset()
     replay: Replay | None = None
+    shared: RemoteResults | None = None
 
     def look_of(self, unit: Unit) -> Look | None:
         """How far a unit's build goes, where it is only looked at."""

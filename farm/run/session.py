@@ -22,6 +22,7 @@ from farm.run.run_context import RunContext
 from farm.run.runs import RunSummary, new_run, write_summary
 from farm.run.settle import result_store, settle, template_folders
 from farm.run.share import capacity_of, jobs_of
+from farm.run.sharing import open_shared
 from farm.run.tasks import Tasks
 from farm.run.unchanged import report
 from farm.run.units import Report, Units
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from farm.run.options import BuildOptions, Workplace
     from farm.run.replay import Replay
     from farm.run.settle import Settled
+    from farm.store.remote import RemoteResults
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,14 +74,15 @@ def build(  # noqa: PLR0913 - what a caller may want to choose
     Raises:
         StorageError: the output or the cache folder cannot be written at all.
     """
-    settled = {} if replay else settle(plan, place, locked=options.locked)
+    shared = open_shared(options, sink)
+    settled = {} if replay else settle(plan, place, locked=options.locked, shared=shared)
     keep = options.again is Again.KEEP and not (options.look or options.sign_key)
-    if keep and settled and all(each.shown(place.out) for each in settled.values()):
+    if keep and settled and all(_stands(each, place, shared) for each in settled.values()):
         return _unchanged(settled, place, sink)
     with storage_errors(place.cache):
         mark_cache(place.cache)
     with in_use(place.cache, place.out / STATE):
-        return _run(plan, settled, place, options, sink, cancel, engine, replay)
+        return _run(plan, settled, place, options, sink, cancel, engine, replay, shared)
 
 
 def _run(  # noqa: PLR0913, PLR0917 - what `build` was given
@@ -91,6 +94,7 @@ def _run(  # noqa: PLR0913, PLR0917 - what `build` was given
     cancel: threading.Event,
     engine: Engine | None,
     replay: Replay | None,
+    shared: RemoteResults | None,
 ) -> Outcomes:
     with (
         new_run(place.out) as run,
@@ -99,6 +103,8 @@ def _run(  # noqa: PLR0913, PLR0917 - what `build` was given
     ):
         labels = tuple(unit.label for unit in plan.units)
         emit(RunStarted(run=run.name, units=labels, folder=str(run.folder)))
+        if shared is not None:
+            shared.sink = emit
         machine = this_machine(options.memory_bytes)
         tasks = Tasks(Resources(capacity_of(machine, options)), cancel)
         context = RunContext(
@@ -116,6 +122,7 @@ def _run(  # noqa: PLR0913, PLR0917 - what `build` was given
             refused=plan.refused,
             looked=_looked(plan) if options.look else frozenset(),
             replay=replay,
+            shared=shared,
         )
         units = Units(plan, context, settled, jobs_of(plan, settled, machine, options))
         return _to_the_end(units)
@@ -139,6 +146,16 @@ def _to_the_end(units: Units) -> Outcomes:
         write_summary(context.run, summary)
         context.sink(RunFinished(exit_code=summary.exit_code, seconds=summary.seconds))
     return Outcomes(reports=reports, exit_code=summary.exit_code)
+
+
+def _stands(settled: Settled, place: Workplace, shared: RemoteResults | None) -> bool:
+    """Whether nothing is to do for a unit, not even to share it."""
+    if not settled.shown(place.out) or settled.result is None:
+        return False
+    if shared is None or not shared.fills:
+        return True
+    listing = settled.listing
+    return listing is not None and listing.expected == settled.result.record.expected
 
 
 def _unchanged(settled: dict[str, Settled], place: Workplace, sink: Sink) -> Outcomes:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import farm
@@ -16,14 +18,15 @@ from farm.render.manifest import BaseReference, Manifest
 from farm.store.results import ResultStore, find_result, result_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
+    from collections.abc import Iterable, Iterator, Mapping
 
     from farm.load.project import Project
     from farm.model.look import Look
     from farm.model.unit import RootfsBase, Unit
     from farm.plan.plan import Plan
     from farm.run.options import Workplace
+    from farm.store.listing import Listing
+    from farm.store.remote import RemoteResults
     from farm.store.results import Result
 
 
@@ -97,17 +100,35 @@ class Settled:
     """Where a unit stands before anything runs.
 
     ``identified`` is None while its base is not known or a needed wheel does not exist;
-    ``result`` is an intact result of this very identity, wherever it lies.
+    ``result`` is an intact result of this very identity, wherever it lies on this machine;
+    ``listing`` is what the one in the shared results consists of, where these were asked.
     """
 
     unit: Unit
     identified: Identified | None = None
     result: Result | None = None
+    listing: Listing | None = None
+
+    @property
+    def built(self) -> bool:
+        """Whether there is a result, here or elsewhere."""
+        return self.result is not None or self.listing is not None
+
+    @property
+    def wheels(self) -> tuple[Wheel, ...]:
+        """The wheels of the result; of one elsewhere, without a file of this machine."""
+        if self.result is not None:
+            return wheels_of([self.result])
+        return tuple(
+            Wheel(filename=each.name, sha256=each.sha256, path=Path(each.name))
+            for each in (self.listing.wheels if self.listing else ())
+        )
 
     @property
     def checked(self) -> bool:
         """Whether the result was held against what is expected now."""
-        return self.result is not None and self.result.record.expected == expectation(self.unit)
+        there = self.result.record if self.result else self.listing
+        return there is not None and there.expected == expectation(self.unit)
 
     def shown(self, out: Path) -> bool:
         """Whether nothing is to do: the result was checked and is the one below ``out``."""
@@ -136,17 +157,59 @@ def find(place: Workplace, identified: Identified) -> Result | None:
     return find_result(place.out, key, identity) or result_store(place).find(key, identity)
 
 
-def settle(plan: Plan, place: Workplace, *, locked: bool = False) -> dict[str, Settled]:
-    """Where each unit of a plan stands, by its label, in plan order; see `known_base`."""
+def settle(
+    plan: Plan, place: Workplace, *, locked: bool = False, shared: RemoteResults | None = None
+) -> dict[str, Settled]:
+    """Where each unit of a plan stands, by its label, in plan order; see `known_base`.
+
+    The shared results are asked for what is not here, and for all where they are filled, too.
+    """
     found: dict[str, Settled] = {}
     templates = template_folders(place.project)
-    for unit in plan.units:
-        base = known_base(unit.base, place.cache, locked=locked)
-        needed = [each for need in unit.needs if (each := found[need.label].result)]
-        if base is None or len(needed) < len(unit.needs):
-            found[unit.label] = Settled(unit=unit)
-            continue
-        identified = identify(unit, base=base, needed=wheels_of(needed), templates=templates)
-        result = find(place, identified)
-        found[unit.label] = Settled(unit=unit, identified=identified, result=result)
-    return found
+    for units in _levels(plan):
+        level = [_settled(unit, found, place, templates, locked=locked) for unit in units]
+        if shared is not None:
+            level = _asked(level, shared)
+        found |= {each.unit.label: each for each in level}
+    return {unit.label: found[unit.label] for unit in plan.units}
+
+
+def _levels(plan: Plan) -> Iterator[list[Unit]]:
+    """The units, those that need nothing first, then those that need only these, and so on."""
+    done: set[str] = set()
+    while len(done) < len(plan.units):
+        level = [
+            unit
+            for unit in plan.units
+            if unit.label not in done and all(need.label in done for need in unit.needs)
+        ]
+        yield level
+        done |= {unit.label for unit in level}
+
+
+def _settled(
+    unit: Unit,
+    found: Mapping[str, Settled],
+    place: Workplace,
+    templates: tuple[Path, ...],
+    *,
+    locked: bool,
+) -> Settled:
+    base = known_base(unit.base, place.cache, locked=locked)
+    needs = [found[need.label] for need in unit.needs]
+    if base is None or not all(need.built for need in needs):
+        return Settled(unit=unit)
+    needed = chain.from_iterable(need.wheels for need in needs)
+    identified = identify(unit, base=base, needed=needed, templates=templates)
+    return Settled(unit=unit, identified=identified, result=find(place, identified))
+
+
+def _asked(level: list[Settled], shared: RemoteResults) -> list[Settled]:
+    """The same, with what the shared results have."""
+    wanted = {
+        each.unit.label: (each.unit.key, each.identified.identity)
+        for each in level
+        if each.identified and (shared.fills or each.result is None)
+    }
+    listings = dict(zip(wanted, shared.ask_all(wanted.values()), strict=True))
+    return [replace(each, listing=listings.get(each.unit.label)) for each in level]

@@ -29,7 +29,7 @@ def jobs_of(
     building = {
         label
         for label, each in settled.items()
-        if each.result is None or options.again_for(label in plan.requested) or options.look
+        if not each.built or options.again_for(label in plan.requested) or options.look
     }
     parallel = max(1, min(options.parallel, len(building)))
     return share(

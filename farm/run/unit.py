@@ -107,10 +107,23 @@ class UnitBuild:
             results.lock(key, identified.identity), lambda: self.context.sink(waiting)
         ):
             done = await self._task(lambda: find(self.context.place, identified))
+            done = done or await self._brought(identified)
             if done and not self._again() and self.look is None:
                 return Ended(outcome=Outcome.UNCHANGED, result=await self._unchanged(done))
             with results.scratch() as scratch:
                 return await self._build(identified, scratch, done)
+
+    async def _brought(self, identified: Identified) -> Result | None:
+        """The result that another machine shared, kept here by now."""
+        shared, cancel = self.context.shared, self.context.tasks.cancel
+        if shared is None or self._again() or self.look is not None:
+            return None
+        key, results = self.unit.key, self.context.results
+        return await self.context.tasks.run(
+            lambda: shared.bring(key, identified.identity, results, cancel),
+            {Resource.NETWORK: 1},
+            priority=self.priority,
+        )
 
     def _tell_begin(self) -> None:
         sink = self.context.sink

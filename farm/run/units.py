@@ -21,6 +21,7 @@ from farm.host.files import FULL_ERRNOS, storage_error
 from farm.run.estimates import seconds_of
 from farm.run.places import place_of
 from farm.run.repeat import repeat_command, reproduce_command
+from farm.run.resources import Resource
 from farm.run.unit import Ended, UnitBuild
 from farm.store.bundle import NAME as BUNDLE
 
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
     from farm.run.run_context import RunContext
     from farm.run.settle import Settled
     from farm.store.results import Result
+
+
+_POLL_S = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +78,7 @@ class Units:
         self.priorities = longest_paths(plan, seconds_of(plan, context.place))
         self._ways: dict[str, asyncio.Task[_Told]] = {}
         self._told: dict[str, _Told] = {}
+        self._sharing: list[asyncio.Task[None]] = []
 
     async def run(self) -> None:
         """Let every unit go its way, and wait for all."""
@@ -81,6 +86,7 @@ class Units:
             for unit in self.plan.units:
                 self._ways[unit.label] = asyncio.ensure_future(self._way(unit))
             await asyncio.gather(*self._ways.values())
+            await asyncio.gather(*self._sharing)
 
     def reports(self) -> tuple[Report, ...]:
         """Every unit's report, in plan order; who has none was ended with the run."""
@@ -100,6 +106,7 @@ class Units:
             told = self._failed(unit, explained(error), started)
         else:
             told = self._finished(unit, ended, started)
+            self._sharing.append(asyncio.ensure_future(self._share(unit, told.result)))
         self._told[unit.label] = told
         return told
 
@@ -122,6 +129,28 @@ class Units:
             priority=self.priorities[unit.label],
         )
         return await way.run()
+
+    async def _share(self, unit: Unit, result: Result | None) -> None:
+        """Let other machines have a result; nobody waits for that, but the end of the run."""
+        shared, cancel = self.context.shared, self.context.tasks.cancel
+        if shared is None or result is None:
+            return
+        offering = asyncio.ensure_future(
+            self.context.tasks.run(
+                lambda: shared.offer(unit.key, result.identity, self.context.results),
+                {Resource.NETWORK: 1},
+            )
+        )
+        while not offering.done() and not cancel.is_set():  # a transfer heeds no cancelling
+            await asyncio.wait({offering}, timeout=_POLL_S)
+        offering.cancel()
+        try:
+            await offering
+        except (CancelledError, asyncio.CancelledError):
+            return
+        except Exception as error:  # noqa: BLE001 - the unit is built, whatever this is
+            text = f"its result was not shared: {explained(error).message}"
+            self.context.sink(Notice(text=text, unit=unit.label))
 
     def _stands(self, unit: Unit) -> bool:
         """Whether nothing is to do for a unit, whatever becomes of the others."""

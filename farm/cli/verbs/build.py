@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from farm.cli import common
+from farm.cli import common, shared
 from farm.cli.recall import asked_now, remember_all_built
 from farm.cli.reports import reports_of
 from farm.errors import FarmError, UsageError
+from farm.host.urls import redact
 
 if TYPE_CHECKING:
     from farm.cli.reports import Reports
@@ -54,6 +55,9 @@ def build(
     source_mirror: common.SourceMirror = None,
     cache_from: common.CacheFrom = None,
     cache_to: common.CacheTo = None,
+    results: shared.Results = None,
+    results_read_only: shared.ReadOnly = False,
+    trust_key: shared.TrustKey = None,
     sign_key: common.SignKey = None,
     until: Annotated[
         str | None,
@@ -105,8 +109,9 @@ def build(
         source_mirror=common.mirror_at(source_mirror),
         cache_from=_caches("--cache-from", cache_from, plan),
         cache_to=_caches("--cache-to", cache_to, plan),
+        results=shared.shared_of(results, trust_key, read_only=results_read_only),
         sign_key=common.sign_key_at(sign_key),
-        command=("farm", *sys.argv[1:]),
+        command=("farm", *map(redact, sys.argv[1:])),
     )
     if dry_run:
         from farm.cli.verbs.plan import show_plan

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from farm.cli import common
+from farm.cli import common, shared
 
 if TYPE_CHECKING:
     from farm.ci.missing import Missing
@@ -65,6 +65,8 @@ def matrix(
         ),
     ] = None,
     locked: common.Locked = False,
+    results: shared.Results = None,
+    trust_key: shared.TrustKey = None,
     no_preflight: common.NoPreflight = False,
 ) -> None:  # fmt: skip
     """Hand out what is not built yet to the jobs of a CI service."""
@@ -73,6 +75,7 @@ def matrix(
     from farm.ci.named import named
     from farm.ci.packing import pack
     from farm.run.options import BuildOptions
+    from farm.run.sharing import open_shared
 
     place = common.workplace_of(context, output_dir)
     names = selectors or place.project.own_recipes()
@@ -86,8 +89,10 @@ def matrix(
     labels = checked_labels(runner or ())
     if form is Format.GITHUB:
         labels, levels = labels or github.RUNNER, levels or github.LEVELS
-    options = BuildOptions(locked=locked)
-    units = missing_units(plan, place, options, runner=labels, among=among)
+    there = shared.shared_of(results, trust_key, read_only=True)
+    options = BuildOptions(locked=locked, results=there)
+    asked = open_shared(options, shared.tell)
+    units = missing_units(plan, place, options, runner=labels, among=among, shared=asked)
     _print(form, named(pack(units, jobs=jobs, levels=levels)), units, levels or 1)
 
 

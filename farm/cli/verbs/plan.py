@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from farm.cli import common
+from farm.cli import common, shared
 
 if TYPE_CHECKING:
     from farm.plan.plan import Plan
@@ -31,6 +31,8 @@ def plan(
     memory: common.Memory = None,
     jobs: common.Parallel = 2,
     locked: common.Locked = False,
+    results: shared.Results = None,
+    trust_key: shared.TrustKey = None,
     no_preflight: common.NoPreflight = False,
     check: Check = False,
     as_json: common.AsJson = False,
@@ -47,6 +49,7 @@ def plan(
         nvcc_threads=nvcc_threads,
         locked=locked,
         memory_bytes=common.memory_bytes(memory),
+        results=shared.shared_of(results, trust_key, read_only=True),
     )
     rows = show_plan(made, place, options, as_json=as_json)
     if check:
@@ -60,8 +63,9 @@ def show_plan(
 ) -> tuple[Forecast, ...]:
     """Print a plan as text, or as JSON; its rows."""
     from farm.run.forecast import forecast
+    from farm.run.sharing import open_shared
 
-    rows = forecast(plan, place, options)
+    rows = forecast(plan, place, options, open_shared(options, shared.tell))
     if as_json:
         common.print_json({"units": rows})
         return rows

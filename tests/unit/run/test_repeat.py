@@ -17,7 +17,9 @@ from farm.load.folders import cache_folder, usual_cache_folder
 from farm.model.look import Look
 from farm.run.options import BuildOptions, Workplace
 from farm.run.repeat import repeat_command
+from farm.run.sharing import Shared
 from farm.source.mirror import Mirror
+from farm.store.objects import Address
 from tests.support.projects import DEMO, demo_unit, project_at
 
 ASKED: dict[str, Any] = {
@@ -31,6 +33,9 @@ ASKED: dict[str, Any] = {
     "source_mirror": Mirror(root=Path("/usr")),
     "cache_from": (LayerCache(kind="local", fields=(("src", "/with, comma/{unit}"),)),),
     "cache_to": (LayerCache(kind="registry", fields=(("ref", "h/n:t"), ("mode", "max"))),),
+    "results": Shared(
+        address=Address.of("s3://bucket/a"), read_only=True, trust=(Path("/a b"), Path("/c"))
+    ),
 }
 NOT_REPEATED = {"parallel", "again", "fail_fast", "look", "command", "sign_key"}
 """A unit is repeated alone, once; what it is looked at for, by another word; a failure has
@@ -98,3 +103,9 @@ def test_what_is_looked_at_is_looked_at_again(tmp_path: Path) -> None:
     look = Look(only=("csrc/*",))
     assert command(tmp_path, look=look, looked=True).endswith("--until configure --only 'csrc/*'")
     assert "--until" not in command(tmp_path, look=look)
+
+
+def test_a_password_is_not_repeated(tmp_path: Path) -> None:
+    shared = Shared(address=Address.of("https://me:hunter2@host/x"))
+    text = command(tmp_path, results=shared)
+    assert text.endswith("--results https://host/x")
