@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from farm.errors import UsageError
 from farm.run.runs import list_runs
 from farm.store.bundle import NAME
 from farm.store.record import NAME as RECORD
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 
 def find_bundle(word: str, out: Path | None) -> Path:
     """The bundle that is meant; ``out`` holds runs and results, where there is a project.
 
     A bundle, the ``record.json`` or folder beside which one lies, the name of a run
-    (``latest``), or a unit's label or a part of it: of the last run that has it, failures first.
+    (``latest``), with ``/UNIT`` where it has several, or a unit's label or a part of it: of the
+    last run that has it, failures first.
 
     Raises:
         UsageError: there is none, or there are several.
@@ -40,14 +37,12 @@ def find_bundle(word: str, out: Path | None) -> Path:
 
 def _of_runs(word: str, out: Path) -> Path:
     runs = list_runs(out)
-    if word == "latest" and runs:
-        word = runs[0].name
-    named = [run for run in runs if run.name == word]
-    if named:
-        return _only(word, sorted(named[0].folder.glob(f"*/*/{NAME}")))
+    name, _, unit = word.partition("/")
+    for run in runs:
+        if name in {run.name, "latest"}:
+            return _only(word, _meant(run.folder, unit))
     for folder in (*(run.folder for run in runs), out):
-        found = [*_labelled(folder, word, exactly=True)]
-        found = found or [*_labelled(folder, word, exactly=False)]
+        found = _meant(folder, word)
         if found:
             return _only(word, found)
     raise UsageError(
@@ -59,21 +54,26 @@ def _of_runs(word: str, out: Path) -> Path:
 def _only(word: str, found: list[Path]) -> Path:
     if not found:
         raise UsageError(
-            f"nothing of run {word} can be reproduced: no build of it failed",
-            hint="name a unit, or a bundle",
+            f"nothing of run {word} can be reproduced: no unit of it failed while it was built",
+            hint="name a unit (its result has a bundle), or a bundle",
         )
     if len(found) > 1:
         units = ", ".join(_label(path) for path in found)
-        raise UsageError(f"{word} means several builds", hint=f"name one of: {units}")
+        raise UsageError(
+            f"{word} means several builds", hint=f"RUN/UNIT names one; there are {units}"
+        )
     return found[0]
 
 
-def _labelled(folder: Path, word: str, *, exactly: bool) -> Iterator[Path]:
-    for path in sorted(folder.glob(f"*/*/{NAME}")):
-        label = _label(path)
-        package, variant = label.partition("@")[0], label.rpartition(":")[2]
-        if word in {label, f"{package}:{variant}"} if exactly else word in label:
-            yield path
+def _meant(folder: Path, word: str) -> list[Path]:
+    """Bundles of the unit with that label, else of those whose label holds the word."""
+    labels = {path: _label(path) for path in sorted(folder.glob(f"*/*/{NAME}"))}
+    exactly = [
+        path
+        for path, label in labels.items()
+        if word in {label, f"{label.partition('@')[0]}:{label.rpartition(':')[2]}"}
+    ]
+    return exactly or [path for path, label in labels.items() if word in label]
 
 
 def _label(path: Path) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import tarfile
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from farm.store.record import Record
 
 MANIFEST = "manifest.json"
-_MOST_TEXT_BYTES = 64 << 20
 _IDENTITY = re.compile(r"[0-9a-f]{8,64}")
 
 
@@ -51,6 +49,7 @@ def find_side(word: str, place: Workplace | None) -> Side:
     Raises:
         UsageError: it means nothing, or several things.
         CheckError: a wheel is no whole zip file.
+        IntegrityError: a bundle was cut or changed.
     """
     if not word:
         raise UsageError("what is to be compared has no name", hint=_FORMS)
@@ -157,25 +156,16 @@ def _of_wheel(word: str, path: Path) -> Side:
 
 
 def _of_bundle(word: str, path: Path) -> Side:
-    """Record and manifest of a bundle; nothing else of it is read.
+    """Record and manifest of a bundle.
 
     Raises:
         UsageError: it is none, or has no record.
+        IntegrityError: it was cut or changed.
     """
+    from farm.store.bundle import unpack_bundle
+
     with tempfile.TemporaryDirectory(prefix="farm-diff-") as name:
         folder = Path(name)
-        try:
-            with tarfile.open(path, "r:") as given:
-                for wanted in (NAME, MANIFEST):
-                    (folder / wanted).write_bytes(_text(given, wanted))
-        except (tarfile.TarError, LookupError, ValueError, OSError) as error:
-            raise UsageError(f"{path} is no bundle with a record: {error}", hint=_FORMS) from error
+        if not unpack_bundle(path, folder).has(NAME):
+            raise UsageError(f"{path} has no record: its build never ran to an end", hint=_FORMS)
         return _of_folder(word, folder, None)
-
-
-def _text(given: tarfile.TarFile, name: str) -> bytes:
-    member = given.getmember(name)
-    if not member.isreg() or member.size > _MOST_TEXT_BYTES:
-        raise ValueError(f"{name} is no small file")
-    stream = given.extractfile(member)
-    return stream.read(_MOST_TEXT_BYTES) if stream else b""

@@ -37,6 +37,7 @@ from farm.store.bundle import (
     redacted_log,
     write_bundle,
 )
+from farm.store.record import read_record
 
 if TYPE_CHECKING:
     from farm.events import Sink
@@ -71,7 +72,7 @@ def _keep(work: Work, ended: Ended, folder: Path, cache: Path) -> None:
         format=FORMAT,
         unit=identified.unit.label,
         identity=identified.identity,
-        ended=replace(ended, message=plain(ended.message)),
+        ended=replace(ended, message=plain(ended.message), attempt=_attempt(ended, folder)),
         surroundings=Surroundings(
             farm=farm.__version__,
             engine=work.engine.name,
@@ -89,6 +90,12 @@ def _keep(work: Work, ended: Ended, folder: Path, cache: Path) -> None:
     with tempfile.TemporaryDirectory(dir=work.scratch, prefix="bundle-") as name:
         parts |= _told(folder, Path(name))
         write_bundle(folder / NAME, contents, parts)
+
+
+def _attempt(ended: Ended, folder: Path) -> int:
+    """The attempt that ended so: another one than was asked for, where a stale failure was met."""
+    record = read_record(folder)
+    return record.attempt if record else ended.attempt
 
 
 def _told(folder: Path, scratch: Path) -> Parts:

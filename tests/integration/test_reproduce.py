@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import secrets
 import select
 import shutil
 import subprocess
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.engines import own_engine
-from tests.support.farming import FARM, PATIENCE_S, Farm, copy_project, sharing
+from tests.support.farming import FARM, PATIENCE_S, Farm, add_variant, copy_project, sharing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,10 +45,10 @@ def failed(farm: Farm) -> Done:
 
 
 @pytest.fixture(scope="module")
-def bundle(farm: Farm, failed: Done, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def bundle(failed: Done, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundle of the failure, as it comes by mail."""
     assert failed.code == 9, failed.said
-    (kept,) = farm.runs()[-1].glob("*/*/bundle.tar")
+    kept = Path(failed.ended(BROKEN)["log"]).with_name("bundle.tar")
     return Path(shutil.copyfile(kept, tmp_path_factory.mktemp("mail") / "a bundle.tar"))
 
 
@@ -64,7 +65,7 @@ def elsewhere(farm_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 def test_a_failure_prints_what_reproduces_it(failed: Done, farm: Farm, bundle: Path) -> None:
     command = failed.ended(BROKEN)["reproduce"]
-    (kept,) = farm.runs()[-1].glob("*/*/bundle.tar")
+    kept = Path(failed.ended(BROKEN)["log"]).with_name("bundle.tar")
     assert kept.read_bytes() == bundle.read_bytes()
     assert f"farm reproduce {kept} " in command
     done = farm.paste(command)
@@ -85,24 +86,27 @@ def test_it_fails_alike_on_another_engine_with_an_empty_store(
     assert not (elsewhere.root / "out").exists()
 
 
-def test_a_run_a_unit_and_a_record_mean_their_bundles(failed: Done, farm: Farm) -> None:
+def test_a_run_a_unit_and_a_record_mean_their_bundles(farm: Farm, tmp_path: Path) -> None:
+    assert farm.build("tiny:broken").code == 9
     run = farm.runs()[-1]
     record = run / "tiny-1.0/broken/record.json"
-    assert failed.code == 9
-    for word in ("latest", run.name, "tiny:broken", BROKEN, str(record), str(record.parent)):
-        done = farm.run("bundle", word, "--output", str(run / "made.tar"), "--json", "--force")
+    words = ("latest", run.name, f"{run.name}/broken", "tiny:broken", BROKEN)
+    for word in (*words, str(record), str(record.parent)):
+        done = farm.run("bundle", word, "--output", str(tmp_path / "x.tar"), "--json", "--force")
         assert done.code == 0, done.said
         assert json.loads(done.stdout)["unit"] == BROKEN
 
 
-def test_what_was_mended_elsewhere_is_told_as_built(farm: Farm) -> None:
-    """A build that fails at its first attempt only."""
-    assert farm.build("tiny:flaky").code == 9
-    done = farm.run("reproduce", "tiny:flaky")
+def test_what_passes_this_time_is_told_as_built(farm: Farm) -> None:
+    """A build that fails at its first attempt only; of no earlier test, whose engine knows it."""
+    environment = f'{{TINY_FAIL_ATTEMPT: "1", TINY_SALT: "{secrets.token_hex(8)}"}}'
+    add_variant(farm.root, "fickle", f"env: {environment}")
+    assert farm.build("tiny:fickle").code == 9
+    done = farm.run("reproduce", "tiny:fickle")
     assert done.code == 17, done.said
-    assert done.stdout.splitlines()[-1] == "built: built"
+    assert done.stdout.splitlines()[-1] == "built"
     assert "then: failed in compile" in done.stderr
-    assert not (farm.out / "tiny-1.0/flaky").exists()
+    assert not (farm.out / "tiny-1.0/fickle").exists()
 
 
 def test_a_result_is_reproduced_to_the_byte(farm: Farm) -> None:
@@ -272,6 +276,16 @@ def at_terminal(farm: Farm, typed: Iterator[tuple[str, str]], *arguments: str) -
         child.kill()
         os.close(ours)
     return said.decode()
+
+
+def test_a_change_that_becomes_no_patch_is_not_lost(bundle: Path, laptop: Farm) -> None:
+    binary = "printf 'a\\0b' >tiny/core.c"
+    done = laptop.run("shell", str(bundle), "--patch", "binary", "--", "sh", "-c", binary)
+    assert done.code == 12, done.said
+    assert "tiny/core.c: it is binary" in done.stderr
+    (kept,) = laptop.out.glob(".farm/patching/tiny-1.0/binary/tiny/tiny/core.c")
+    assert kept.read_bytes() == b"a\0b"
+    assert str(kept.parents[2]) in done.stderr
 
 
 def test_a_shell_without_a_terminal_needs_a_command(bundle: Path, laptop: Farm) -> None:

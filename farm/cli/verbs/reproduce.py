@@ -75,4 +75,5 @@ def _show(done: Reproduced, *, as_json: bool) -> None:
     for cause in done.causes:
         where = cause.path or "the wheel"
         typer.echo(f"{where}: {cause.message}" + (f"; {cause.remedy}" if cause.remedy else ""))
-    typer.echo(f"{done.verdict}: {said(done.now)}")
+    how = said(done.now)
+    typer.echo(how if how == done.verdict else f"{done.verdict}: {how}")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +13,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from farm.cli import common
-from farm.errors import UsageError
+from farm.errors import PatchError, UsageError
+from farm.host.files import storage_errors
+from farm.store.results import STATE
 
 if TYPE_CHECKING:
     from farm.patching.new import Change
@@ -126,7 +130,10 @@ def shell(
         )
         if patch:  # told now, not when the work is done
             visit.change(patch, to or None).require_new()
-        status, changed = _inside(visit, at, Path(folder))
+        try:
+            status, changed = _inside(visit, at, Path(folder))
+        except PatchError as error:
+            raise _with_place(error, _kept(Path(folder), grounds)) from None
         if visit.is_looked_at and (patch or changed):
             _to_patch(visit, _one(changed, to))
     raise typer.Exit(status if command else 0)
@@ -171,9 +178,28 @@ def _to_patch(visit: _Visit, changed: Changed) -> None:
             name = ""
     change = visit.change(name, changed.source)
     change.take(changed.before, changed.after)
-    written = change.finish(visit.wish.fields)
+    try:
+        written = change.finish(visit.wish.fields)
+    except PatchError as error:
+        raise _with_place(error, change.folder) from None
     if visit.grounds.project is not None:
         tell_written(written, visit.grounds.project, as_json=False)
+
+
+def _kept(folder: Path, grounds: Grounds) -> Path:
+    """Where the files that were changed are kept, of which no patch could be made."""
+    out = grounds.out or grounds.cache
+    kept = out / STATE / "shell" / time.strftime("%Y%m%d-%H%M%S", time.gmtime())
+    with storage_errors(kept):
+        shutil.copytree(folder, kept, symlinks=True)
+    return kept
+
+
+def _with_place(error: PatchError, place: Path) -> PatchError:
+    """An error with where the work is that must not be lost."""
+    hints = (error.hint, f"what you changed is kept in {place}")
+    error.hint = "; ".join(filter(None, hints))
+    return error
 
 
 def _one(changed: tuple[Changed, ...], to: str) -> Changed:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import json
 import shutil
-import tarfile
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from farm.cli import main
-from farm.errors import UsageError
+from farm.errors import IntegrityError, UsageError
 from farm.inspect.causes import Cause
 from farm.inspect.wheel import read_wheel
 from farm.load.project import find_project
@@ -21,11 +19,14 @@ from farm.repro.sides import Side, find_side
 from farm.run.acceptance import contents_of
 from farm.run.options import Workplace
 from farm.store.record import Input, Record, WheelFile, write_record
+from tests.support.bundles import bundle_at, remade
 from tests.unit.inspect.test_compare import FILES, compiled, restamped
 from tests.unit.inspect.test_wheel import WheelMaker
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from farm.store.bundle import Contents, Parts
 
 IDENTITY = "0123456789abcdef" * 4
 RECORD = Record(
@@ -235,31 +236,22 @@ def test_paths_need_no_project(place: Workplace, tmp_path: Path) -> None:
         find_side(str(folder), None)
 
 
-def bundle(path: Path, files: dict[str, bytes], kind: bytes = tarfile.REGTYPE) -> str:
-    with tarfile.open(path, "w") as archive:
-        for name, data in files.items():
-            member = tarfile.TarInfo(name)
-            member.size, member.type, member.linkname = len(data), kind, "/etc/passwd"
-            archive.addfile(member, io.BytesIO(data))
-    return str(path)
+def test_a_bundle_gives_its_record_and_manifest(tmp_path: Path) -> None:
+    path = bundle_at(tmp_path)
 
+    def with_record(contents: Contents, parts: Parts) -> None:
+        record = replace(RECORD, unit=contents.unit, identity=contents.identity)
+        parts["record.json"] = json.dumps(asdict(record)).encode()
 
-def test_a_bundle_gives_its_record_and_nothing_else_of_it_is_read(tmp_path: Path) -> None:
-    record = json.dumps(asdict(RECORD)).encode()
-    manifest = json.dumps({"dockerfile": "FROM x\n"}).encode()
-    good = {"record.json": record, "manifest.json": manifest, "../evil": b"x"}
-    side = find_side(bundle(tmp_path / "good.tar", good), None)
-    assert (side.record, side.dockerfile) == (RECORD, "FROM x\n")
-    assert not (tmp_path / "evil").exists()
-    cut = tmp_path / "cut.tar"
-    cut.write_bytes((tmp_path / "good.tar").read_bytes()[:700])
-    for path in (
-        bundle(tmp_path / "empty.tar", {}),
-        bundle(tmp_path / "links.tar", good, tarfile.SYMTYPE),
-        str(cut),
-    ):
-        with pytest.raises(UsageError, match="no bundle with a record"):
-            find_side(path, None)
+    with pytest.raises(UsageError, match="has no record"):
+        find_side(str(path), None)
+    side = find_side(str(remade(path, with_record)), None)
+    assert side.record
+    assert side.record.unit == "demo@1.0.0:cpu"
+    assert side.dockerfile.startswith("# demo 1.0.0, variant cpu")
+    path.write_bytes(path.read_bytes()[:-700])
+    with pytest.raises(IntegrityError, match="was cut or changed"):
+        find_side(str(path), None)
 
 
 def test_the_command_prints_sections_or_json(
