@@ -7,28 +7,22 @@ farm: no guess from the names of files.  Nothing of the user's work tree or inde
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from farm.errors import FarmError, UsageError
-from farm.host import programs
+from farm.errors import FarmError
 from farm.load.library import read
-from farm.load.project import Project, shipped_root
 from farm.plan.plan import Choice, make_plan
 from farm.plan.select import parse_selector
 from farm.run.settle import expectation, identify_without, template_folders
-from farm.source.repository import GIT, environment
+from farm.source.commit import project_at
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
+    from farm.load.project import Project
     from farm.plan.plan import Plan
     from farm.run.options import Workplace
-
-_FOLDERS = ("recipes", "patches", "dockerfiles")
 
 
 def changed(plan: Plan, place: Workplace, ref: str) -> frozenset[str]:
@@ -42,11 +36,8 @@ def changed(plan: Plan, place: Workplace, ref: str) -> frozenset[str]:
         StorageError: no room for the files of that commit.
     """
     now = inputs_of(plan, place)
-    with tempfile.TemporaryDirectory(prefix="farm-since-") as scratch:
-        root = _files_at(place.project.root, ref, Path(scratch))
-        roots = (root,) if place.project.roots == (shipped_root(),) else (root, shipped_root())
-        there = replace(place, project=Project(root=root, roots=roots))
-        before = dict(_inputs_there(plan, there))
+    with project_at(place.project, ref) as project:
+        before = dict(_inputs_there(plan, replace(place, project=project)))
     return frozenset(label for label, inputs in now.items() if before.get(label) != inputs)
 
 
@@ -83,69 +74,3 @@ def _plan(labels: Iterable[str], project: Project) -> Plan:
     selectors = [parse_selector(label) for label in sorted(labels)]
     library = read(project, [selector.package for selector in selectors])
     return make_plan(library, selectors, Choice(), preflight=False)
-
-
-def _files_at(root: Path, ref: str, scratch: Path) -> Path:
-    """Write the project's files of a commit into a folder; returns its root there."""
-    git = _Git(root, scratch / "index")
-    commit = git.commit(ref)
-    inside = git.ask("rev-parse", "--show-prefix").decode().removesuffix("\n")
-    git.must("read-tree", commit)
-    listed = git.must("ls-files", "-z", "--", *_FOLDERS)
-    tree = scratch / "tree"
-    git.must("checkout-index", "-z", "--stdin", f"--prefix={tree}/", stdin=listed)
-    (tree / inside / "recipes").mkdir(parents=True, exist_ok=True)
-    return tree / inside
-
-
-class _Git:
-    """git in the user's repository, with an index of our own."""
-
-    def __init__(self, root: Path, index: Path) -> None:
-        self.root = root
-        self.environ: Mapping[str, str] = environment(os.environ) | {"GIT_INDEX_FILE": str(index)}
-
-    def commit(self, ref: str) -> str:
-        """The id of the commit that a name means here."""
-        inside = self._run("rev-parse", "--is-inside-work-tree")
-        if inside.status:
-            raise UsageError(
-                f"--changed-since: {self.root} is in no git repository that can be read",
-                hint="leave the option out: what is built already is never built again",
-                details=inside.last_words,
-            )
-        found = self._run(
-            "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}"
-        )
-        if found.status:
-            raise UsageError(
-                f"--changed-since: there is no commit {ref[:80]!r} here", hint=self._why_not()
-            )
-        return found.text.strip()
-
-    def _why_not(self) -> str:
-        if self._run("rev-parse", "--is-shallow-repository").text.strip() == "true":
-            return (
-                "this clone is shallow: fetch the whole history (fetch-depth: 0 for GitHub's "
-                "checkout, GIT_DEPTH: 0 for GitLab, else git fetch --unshallow)"
-            )
-        return "name a commit, branch or tag that git log shows here; git fetch brings others"
-
-    def ask(self, *argv: str) -> bytes:
-        return self._run(*argv).output
-
-    def must(self, *argv: str, stdin: bytes = b"") -> bytes:
-        done = self._run(*argv, stdin=stdin)
-        if done.status:
-            raise UsageError(
-                f"--changed-since: git {argv[0]} failed in {self.root}", details=done.last_words
-            )
-        return done.output
-
-    def _run(self, *argv: str, stdin: bytes = b"") -> programs.Finished:
-        try:
-            return programs.run([*GIT, *argv], env=self.environ, cwd=self.root, stdin=stdin)
-        except programs.MissingProgramError as error:
-            raise UsageError(
-                "--changed-since: git is not there", hint="apt-get install git"
-            ) from error

@@ -194,7 +194,8 @@ class Bisection:
     def _digest(self) -> str:
         """Names the bisection: the same states and check go on from where they were left."""
         parts = [asdict(self.good.unit), asdict(self.bad.unit), self.means.check]
-        text = json.dumps(parts, sort_keys=True, default=str)
+        # Files count by their digests: a commit's lie elsewhere each time.
+        text = json.dumps(parts, sort_keys=True, default=lambda path: path.name)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

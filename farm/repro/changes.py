@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from farm.load.locks import inputs_digest
-from farm.model.unit import Pin, Source, TextEdit
+from farm.model.unit import PatchFile, Pin, Source, TextEdit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -36,7 +36,7 @@ def changes(good: Unit, bad: Unit) -> tuple[Change, ...]:
         for part in PARTS
         for was, becomes in [(part.read(good), part.read(bad))]
         for name in _names(was, becomes)
-        if was.get(name) != becomes.get(name)
+        if _essence(was.get(name)) != _essence(becomes.get(name))
     )
 
 
@@ -46,7 +46,7 @@ def hybrid(good: Unit, bad: Unit, chosen: frozenset[str]) -> Unit:
     for part in PARTS:
         was, becomes = part.read(good), part.read(bad)
         names = _names(was, becomes)
-        differing = {name for name in names if was.get(name) != becomes.get(name)}
+        differing = {n for n in names if _essence(was.get(n)) != _essence(becomes.get(n))}
         if not differing & chosen:
             continue
         mixed = {
@@ -181,6 +181,19 @@ PARTS: tuple[Part, ...] = (
 def _names(was: Mapping[str, Any], becomes: Mapping[str, Any]) -> tuple[str, ...]:
     """The names of both, in the order of the later state."""
     return tuple(dict.fromkeys((*becomes, *was)))
+
+
+def _essence(thing: object) -> object:
+    """What of a thing counts: where a file lies does not, and of a patch its content alone."""
+    match thing:
+        case PatchFile():
+            return thing.source, thing.path.name, thing.sha256
+        case Source():
+            return replace(thing, path=None)
+        case tuple():
+            return tuple(map(_essence, thing))
+        case _:
+            return thing
 
 
 def _named(title: str, items: Iterable[Any], key: Callable[[Any], str]) -> dict[str, Any]:

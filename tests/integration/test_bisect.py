@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -97,3 +98,36 @@ def test_what_cannot_be_bisected_is_refused(
 def test_nothing_of_it_is_shown_below_out(done: Done, farm: Farm) -> None:
     del done
     assert not (farm.root / "out" / "pinned-1.0").exists()
+
+
+def test_what_broke_it_between_two_commits_is_found(farm: Farm, tmp_path: Path) -> None:
+    """The same unit, as the project's repository has it; the second time nothing is tried anew."""
+    root = copy_project("bisect", tmp_path / "project")
+    committed = Farm(root=root, cache=farm.cache)
+    first = commit(root)
+    recipe, lock = root / "recipes/pinned.yaml", "recipes/locks/pinned/1.0/{}-py3.13{}.txt"
+    text = recipe.read_text(encoding="utf-8")
+    recipe.write_text(
+        text[: text.index("  old:")] + text[text.index("  new:") :].replace("  new:", "  old:", 1),
+        encoding="utf-8",
+    )
+    for kind in ("", ".smoke-test"):
+        (root / lock.format("new", kind)).replace(root / lock.format("old", kind))
+    second = commit(root)
+
+    done = committed.run("bisect", first, second, "--unit", OLD)
+
+    assert done.code == 0, done.said
+    assert "requirement attrs: 23.1.0 → 24.2.0" in done.stdout
+    assert "requirement idna: 3.6 → 3.10" in done.stdout
+    runs = len(list(root.glob("out/.farm/bisect/*/.farm/runs/*/run.json")))
+    assert committed.run("bisect", first, second, "--unit", OLD).stdout == done.stdout
+    assert len(list(root.glob("out/.farm/bisect/*/.farm/runs/*/run.json"))) == runs
+
+
+def commit(root: Path) -> str:
+    """Commit all of a project; returns the commit's id."""
+    git = ("git", "-C", str(root), "-c", "user.name=t", "-c", "user.email=t@example.org")
+    for words in (("init", "--quiet"), ("add", "recipes"), ("commit", "--quiet", "-m", "state")):
+        subprocess.run([*git, *words], check=True)
+    return subprocess.check_output([*git, "rev-parse", "HEAD"], text=True).strip()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,8 +15,8 @@ if TYPE_CHECKING:
     from farm.repro.bisect import Found, State
     from farm.repro.tries import Try
 
-Good = Annotated[str, typer.Argument(help="A unit that works.")]
-Bad = Annotated[str, typer.Argument(help="The same package, broken.")]
+Good = Annotated[str, typer.Argument(help="A unit that works, or a commit.")]
+Bad = Annotated[str, typer.Argument(help="The same package, broken, or a commit.")]
 Check = Annotated[
     list[str] | None,
     typer.Argument(
@@ -31,6 +32,10 @@ def bisect(
     good: Good,
     bad: Bad,
     check: Check = None,
+    about: Annotated[
+        str,
+        typer.Option("--unit", help="What it is about, where GOOD and BAD are git's commits."),
+    ] = "",
     max_jobs: common.MaxJobs = None,
     nvcc_threads: common.NvccThreads = None,
     memory: common.Memory = None,
@@ -61,7 +66,7 @@ def bisect(
         locked=locked,
         source_mirror=common.mirror_at(source_mirror),
     )
-    with make_view(progress) as view:
+    with ExitStack() as held, make_view(progress) as view:
         means = Means(
             check=tuple(check or ()),
             options=options,
@@ -69,15 +74,19 @@ def bisect(
             on_try=_silent if as_json else _tell,
             cancel=threading.Event(),
         )
-        first, second = _state(place.project, good), _state(place.project, bad)
+        first, second = (_state(held, place.project, word, about) for word in (good, bad))
         found = Bisection(first, second, place, means).run()
     _show(found, as_json=as_json)
 
 
-def _state(project: Project, text: str) -> State:
-    """What a word of the command line names."""
+def _state(held: ExitStack, project: Project, word: str, about: str) -> State:
+    """What a word of the command line names: a unit of today, or that of a commit."""
     from farm.repro.bisect import State
+    from farm.source.commit import project_at
 
+    text = about or word
+    if about:
+        project = held.enter_context(project_at(project, word))
     plan = common.plan_of(project, common.Asked(selectors=(text,)), preflight=False)
     if len(plan.requested) != 1:
         raise UsageError(f"{text} names {len(plan.requested)} units: a bisection is about one")
