@@ -5,16 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 from farm.errors import CancelledError, EngineError, ExitCode, FarmError, UsageError
 from farm.host.programs import MissingProgramError, run
+from farm.model.look import Look
 from farm.plan.plan import Plan
 from farm.repro.changes import changes, hybrid
 from farm.repro.minimal import minimal
 from farm.repro.tries import Tries, Try, Verdict
+from farm.run.runs import list_runs
 from farm.run.session import build
 from farm.store.results import STATE, result_folder
 
@@ -42,6 +46,12 @@ _OF_CONTENT = frozenset(
     }
 )
 """Failures that tell of what was built; the others tell of the machine that built it."""
+
+
+_NINJA_FAILED = re.compile(
+    r"^\s*FAILED: (?:\[code=\d+\] )?([\w.+@,=/-]{1,300}\.o)\s*$", re.MULTILINE
+)
+"""The object that ninja could not make (ninja/src/status_printer.cc)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +112,7 @@ class Bisection:
         self.folder = place.out / STATE / "bisect" / self._digest()
         self.place = replace(place, out=self.folder)
         self.tries = Tries(self.folder)
+        self.only = ""
 
     def run(self) -> Found:
         """Build and judge states until the guilty changes are known.
@@ -115,7 +126,9 @@ class Bisection:
             self.means.on_try(remembered)
         names = [change.name for change in self.changes]
         self._require("the first state", self._judged(frozenset()), Verdict.GOOD)
-        self._require("the second state", self._judged(frozenset(names)), Verdict.BAD)
+        bad = self._judged(frozenset(names))
+        self._require("the second state", bad, Verdict.BAD)
+        self._narrow(bad)
         found = minimal(names, lambda chosen: self._judged(chosen).verdict is Verdict.BAD)
         guilty = tuple(change for change in self.changes if change.name in found)
         return Found(guilty=guilty, tries=tuple(self.tries.all))
@@ -127,8 +140,18 @@ class Bisection:
                 hint="name what works first, and what is broken second",
             )
 
+    def _narrow(self, bad: Try) -> None:
+        """Where one object is what breaks, make only that from now on, if it can be made alone."""
+        if self.means.check or not bad.broken:
+            return
+        self.only = bad.broken
+        if self._judged(frozenset()).verdict is not Verdict.GOOD:
+            self.only = ""
+
     def _judged(self, chosen: frozenset[str]) -> Try:
-        known = self.tries.of(chosen)
+        known = self.tries.of(chosen, self.only)
+        if known is None and len(chosen) == len(self.changes):
+            known = self.tries.of(chosen)
         if known is None:
             known = self._try(chosen)
             self.tries.add(known)
@@ -140,15 +163,23 @@ class Bisection:
         unit = hybrid(self.good.unit, self.bad.unit, chosen)
         plan = Plan(units=(*self._needed(unit), unit), requested=frozenset({unit.label}))
         means = self.means
-        outcomes = build(plan, self.place, means.options, means.sink, means.cancel)
+        look = Look(only=(self.only,)) if self.only else None
+        options = replace(means.options, look=look)
+        outcomes = build(plan, self.place, options, means.sink, means.cancel)
         code = next(each.exit_code for each in outcomes.reports if each.unit == unit.label)
-        verdict, message = self._built(unit) if code == ExitCode.OK else self._failed(code, chosen)
+        broken = broken_object(self.place.out, unit) if code == ExitCode.BUILD else ""
+        if code == ExitCode.OK:
+            verdict, message = self._built(unit)
+        else:
+            verdict, message = self._failed(code, chosen, broken)
         return Try(
             changes=tuple(change.name for change in self.changes if change.name in chosen),
             verdict=verdict,
             exit_code=code,
             message=message,
             seconds=round(time.time() - started, 3),
+            only=self.only,
+            broken=broken,
         )
 
     def _needed(self, unit: Unit) -> tuple[Unit, ...]:
@@ -162,15 +193,15 @@ class Bisection:
             waiting += [known[label] for label in labels]
         return tuple(each for label, each in known.items() if label in wanted)
 
-    def _failed(self, code: int, chosen: frozenset[str]) -> tuple[Verdict, str]:
+    def _failed(self, code: int, chosen: frozenset[str], broken: str) -> tuple[Verdict, str]:
         """A state that does not build is bad where the bad one fails alike, else no answer."""
         if code not in _OF_CONTENT:
             raise _of_machine(code, self.folder)
         message = f"it cannot be built (exit code {code})"
         bad = self.tries.of(frozenset(change.name for change in self.changes))
         is_bad_one = len(chosen) == len(self.changes)
-        alike = is_bad_one or (bad is not None and bad.exit_code == code)
-        return (Verdict.BAD if alike else Verdict.UNTESTED), message
+        alike = bad is not None and (bad.exit_code, bad.broken) == (code, broken)
+        return (Verdict.BAD if is_bad_one or alike else Verdict.UNTESTED), message
 
     def _built(self, unit: Unit) -> tuple[Verdict, str]:
         """What the check says of a wheel."""
@@ -197,6 +228,16 @@ class Bisection:
         # Files count by their digests: a commit's lie elsewhere each time.
         text = json.dumps(parts, sort_keys=True, default=lambda path: path.name)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def broken_object(out: Path, unit: Unit) -> str:
+    """The object that the last run's compile of a unit could not make, as ninja tells it."""
+    for last in list_runs(out)[:1]:
+        with suppress(OSError):
+            text = (last.unit_folder(unit.key) / "compile.log").read_text(errors="replace")
+            found = _NINJA_FAILED.search(text)
+            return found[1] if found else ""
+    return ""
 
 
 def _of_machine(code: int, folder: Path) -> FarmError:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from farm.load.locks import inputs_digest
-from farm.model.unit import PatchFile, Pin, Source, TextEdit
+from farm.model.unit import PatchFile, Pin, SmokeTest, Source, TextEdit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -190,6 +190,9 @@ def _essence(thing: object) -> object:
             return thing.source, thing.path.name, thing.sha256
         case Source():
             return replace(thing, path=None)
+        case SmokeTest():  # what is installed beside the wheel is compared by itself
+            tried = thing.imports, thing.script, thing.gpu_script, thing.stubs, thing.drivers
+            return thing.base, tried
         case tuple():
             return tuple(map(_essence, thing))
         case _:

@@ -29,6 +29,8 @@ class Try:
     """A state that was built and judged: the good one with these changes, by name.
 
     ``exit_code`` is that of its build, ``message`` the last line of what judged it.
+    ``only`` is the one object that was made, where the whole was not built, and ``broken``
+    the one that could not be compiled.
     """
 
     changes: tuple[str, ...]
@@ -36,6 +38,8 @@ class Try:
     exit_code: int
     message: str
     seconds: float
+    only: str = ""
+    broken: str = ""
 
 
 class Tries:
@@ -51,9 +55,10 @@ class Tries:
             folder.mkdir(parents=True, exist_ok=True)
         self.all = self._read()
 
-    def of(self, changes: frozenset[str]) -> Try | None:
-        """The try of just these changes, if there was one."""
-        return next((each for each in self.all if frozenset(each.changes) == changes), None)
+    def of(self, changes: frozenset[str], only: str = "") -> Try | None:
+        """The try of just these changes, of the whole or ``only`` an object, if there was one."""
+        found = (t for t in self.all if frozenset(t.changes) == changes and t.only == only)
+        return next(found, None)
 
     def add(self, made: Try) -> None:
         """Keep a try.

@@ -131,3 +131,20 @@ def commit(root: Path) -> str:
     for words in (("init", "--quiet"), ("add", "recipes"), ("commit", "--quiet", "-m", "state")):
         subprocess.run([*git, *words], check=True)
     return subprocess.check_output([*git, "rev-parse", "HEAD"], text=True).strip()
+
+
+def test_where_one_object_breaks_only_that_is_made(farm_cache: Path, tmp_path: Path) -> None:
+    farm = sharing(farm_cache, copy_project("object", tmp_path / "project"))
+
+    done = farm.run("bisect", "parts:old", "parts:new")
+
+    assert done.code == 0, done.said
+    assert [line.strip() for line in done.stdout.splitlines()[-2:]] == [
+        "environment FOURTH: not there → FOURTH, 1",
+        "environment SECOND: not there → SECOND, 1",
+    ]
+    (file,) = farm.root.glob("out/.farm/bisect/*/tries.jsonl")
+    tries = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    assert [each["only"] for each in tries[:2]] == ["", ""]
+    assert all(each["only"].endswith("fragile.c.o") for each in tries[2:])
+    assert len(tries) <= 14

@@ -101,6 +101,7 @@ def _silent(tried: Try) -> None:
 
 def _tell(tried: Try) -> None:
     what = ", ".join(tried.changes) or "no change"
+    what += f", {tried.only.rpartition('/')[2]} alone" if tried.only else ""
     said = f"  ({tried.message})" if tried.message else ""
     typer.echo(f"{tried.verdict}: {what}{said}")
 
