@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from farm.errors import BaseError, CancelledError, FarmError, LockError, SmokeTestError
 from farm.events import Notice, Outcome, UnitStarted
 from farm.plan.resolve import lock_problem
+from farm.run.again import other_contents
 from farm.run.attempt import STEPS, Work, failure, run_attempt
 from farm.run.bundling import keep_bundle
 from farm.run.layout import write_context
@@ -87,6 +88,7 @@ class UnitBuild:
         self.look = context.look_of(unit)
         self.replay = context.replay
         self.wheels = self.replay.needed if self.replay else wheels_of(needed)
+        self.before: Result | None = None
 
     async def run(self) -> Ended:
         """Build the unit, unless its result is there.
@@ -183,7 +185,7 @@ class UnitBuild:
         await self._task(lambda: require_lockstep(self.unit, staged))
         if base.reference != identified.manifest.base:
             raise _MovedError(f"the base {base.reference.image} changed while it was used")
-        circumstances = await self._circumstances(base, staged)
+        circumstances, self.before = await self._circumstances(base, staged), done
         number, options = self._number(done), self.context.options
         with network_secrets(self.unit) as secrets:
             work = Work(
@@ -310,9 +312,10 @@ class UnitBuild:
             {Resource.DISK: 1, Resource.CORES: 1},
             priority=self.priority,
         )
-        for text in accepted.warnings:
-            self.context.sink(Notice(text=text, unit=self.unit.label))
         wheel = attempt.exported / accepted.wheel.filename
+        others = await self._task(lambda: other_contents(self.before, wheel))
+        for text in (*accepted.warnings, *others):
+            self.context.sink(Notice(text=text, unit=self.unit.label))
         try:
             tried = await self._try(wheel_at(attempt.exported, accepted.wheel))
         except SmokeTestError as error:

@@ -54,3 +54,16 @@ def test_a_wheel_that_is_not_the_same_twice_is_told_with_file_and_cause(
     causes = {cause["path"]: cause["cause"] for cause in told["causes"]}
     assert causes["fickle.py"] == "time stamps"
     assert farm.wheel("cpu", "fickle-1.0").read_bytes() == before, "what is served stays"
+
+    again = farm.build("fickle", "--rebuild")
+    assert again.code == 0, again.said
+    (notice,) = (e["text"] for e in again.of("Notice", "fickle@1.0:cpu") if "two" in e["text"])
+    assert notice.startswith("one identity gave two contents, and the last is kept: fickle.py: ")
+
+
+def test_what_is_the_same_when_built_again_is_no_news(cache: Path, tmp_path: Path) -> None:
+    farm = Farm(root=copy_project("faults", tmp_path / "project"), cache=cache)
+    assert farm.build("tiny:cpu").code == 0
+    again = farm.build("tiny:cpu", "--rebuild")
+    assert again.code == 0, again.said
+    assert not [e for e in again.of("Notice", "tiny@1.0:cpu") if "contents" in e["text"]]
