@@ -26,13 +26,12 @@ CA_VARIABLES = ("PIP_CERT", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "CURL_CA_BUND
 """What names a bundle of certificate authorities, for all that farm fetches: the first counts."""
 PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 """In lower case; the same in capitals counts where that is not set."""
-DEFAULT_INDEX = "https://pypi.org/simple/"
 _NAMED_INDEX = re.compile(r"[A-Za-z0-9._-]+=(?=[a-z]+://)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkSettings:
-    """Index and certificates.  ``index_url`` None: `DEFAULT_INDEX`, which is also uv's.
+    """Index and certificates.  ``index_url`` None: the default of pypi-simple, pip and uv.
 
     ``ca_bundle`` None: the bundle that requests brings.  ``proxies``, by scheme, are those
     that the environment does not name.
@@ -63,7 +62,11 @@ class NetworkSettings:
     @property
     def endpoint(self) -> str:
         """The simple index that is asked."""
-        return self.index_url or DEFAULT_INDEX
+        if self.index_url:
+            return self.index_url
+        from pypi_simple import PYPI_SIMPLE_ENDPOINT  # loads requests, as who asks it does anyway
+
+        return PYPI_SIMPLE_ENDPOINT
 
     def auth_for(self, url: str) -> tuple[str, str] | None:
         """User and password of the index, for URLs on its own host."""
