@@ -49,11 +49,3 @@ def alone(*folders: Path, purpose: str) -> Iterator[None]:
                     hint="wait until it is done, or end it, and try again",
                 )
         yield
-
-
-def is_used(folder: Path) -> bool:
-    """Whether a farm uses the folder right now."""
-    if not (folder / LOCK_NAME).exists():
-        return False
-    with take_alone(folder / LOCK_NAME) as free:
-        return not free

@@ -8,8 +8,9 @@ import pytest
 
 from farm.cli.app import application
 from farm.errors import ExitCode, PatchError, StorageError
-from farm.host.in_use import alone, is_used
+from farm.host.in_use import alone
 from farm.load.folders import is_marked
+from tests.support.uses import is_used
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from farm.errors import StorageError
-from farm.host.in_use import alone, in_use, is_used
+from farm.host.in_use import alone, in_use
+from tests.support.uses import is_used
 
 if TYPE_CHECKING:
     from pathlib import Path
