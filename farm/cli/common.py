@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from farm.load.project import Project
     from farm.plan.plan import Plan
     from farm.repro.grounds import Grounds
-    from farm.run.options import Workplace
+    from farm.run.options import BuildOptions, Workplace
     from farm.source.mirror import Mirror
     from farm.store.blobs import Store
     from farm.store.signing import PrivateKey, PublicKey
@@ -340,6 +340,35 @@ def memory_bytes(text: str | None) -> int | None:
     if size == 0:
         raise UsageError("--memory: nothing can be built with no memory")
     return size
+
+
+def options_for_one(
+    *,
+    max_jobs: int | None,
+    nvcc_threads: int | None,
+    memory: str | None,
+    engine: str,
+    offline: bool,
+    source_mirror: Path | None,
+    locked: bool = False,
+) -> BuildOptions:
+    """How one unit is built, by the options that verbs about one unit share.
+
+    Raises:
+        UsageError: one of them is not what it can be.
+    """
+    from farm.run.options import BuildOptions
+
+    known_engine(engine)
+    return BuildOptions(
+        max_jobs=max_jobs,
+        nvcc_threads=nvcc_threads,
+        memory_bytes=memory_bytes(memory),
+        engine=engine,
+        offline=offline,
+        locked=locked,
+        source_mirror=mirror_at(source_mirror),
+    )
 
 
 def print_json(value: object) -> None:

@@ -53,18 +53,16 @@ def bisect(
 
     from farm.console.choose import make_view
     from farm.repro.bisect import Bisection, Means
-    from farm.run.options import BuildOptions
 
-    common.known_engine(engine)
     place = common.workplace_of(context, None)
-    options = BuildOptions(
+    options = common.options_for_one(
         max_jobs=max_jobs,
         nvcc_threads=nvcc_threads,
-        memory_bytes=common.memory_bytes(memory),
+        memory=memory,
         engine=engine,
         offline=offline,
         locked=locked,
-        source_mirror=common.mirror_at(source_mirror),
+        source_mirror=source_mirror,
     )
     with ExitStack() as held, make_view(progress) as view:
         means = Means(

@@ -39,16 +39,14 @@ def reproduce(
     from farm.repro.grounds import Setting, opened_for
     from farm.repro.reproduce import reproduce as again
     from farm.repro.verify import from_nothing, with_causes
-    from farm.run.options import BuildOptions
 
-    common.known_engine(engine)
-    options = BuildOptions(
+    options = common.options_for_one(
         max_jobs=max_jobs,
         nvcc_threads=nvcc_threads,
-        memory_bytes=common.memory_bytes(memory),
+        memory=memory,
         engine=engine,
         offline=offline,
-        source_mirror=common.mirror_at(source_mirror),
+        source_mirror=source_mirror,
     )
     place = common.grounds_of(context, output_dir)
     with (

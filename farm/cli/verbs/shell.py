@@ -100,17 +100,15 @@ def shell(
 ) -> None:
     """Open a shell at the failing step, the failing command ready."""
     from farm.repro.grounds import opened_for
-    from farm.run.options import BuildOptions
 
-    common.known_engine(engine)
-    options = BuildOptions(
+    options = common.options_for_one(
         max_jobs=max_jobs,
         nvcc_threads=nvcc_threads,
-        memory_bytes=common.memory_bytes(memory),
+        memory=memory,
         engine=engine,
         offline=offline,
         locked=True,
-        source_mirror=common.mirror_at(source_mirror),
+        source_mirror=source_mirror,
     )
     grounds = common.grounds_of(context, output_dir)
     if not command and not sys.stdin.isatty():
