@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from farm.errors import CancelledError, EngineError, ExitCode, FarmError, UsageError
 from farm.host.programs import MissingProgramError, run
+from farm.inside.again import FAILED
 from farm.model.look import Look
 from farm.plan.plan import Plan
 from farm.repro.changes import changes, hybrid
@@ -48,10 +49,8 @@ _OF_CONTENT = frozenset(
 """Failures that tell of what was built; the others tell of the machine that built it."""
 
 
-_NINJA_FAILED = re.compile(
-    r"^\s*FAILED: (?:\[code=\d+\] )?([\w.+@,=/-]{1,300}\.o)\s*$", re.MULTILINE
-)
-"""The object that ninja could not make (ninja/src/status_printer.cc)."""
+_OBJECT = re.compile(r"[\w.+@,=/-]{1,300}\.o")
+"""What `Look` can make by itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,16 +234,17 @@ def broken_object(out: Path, unit: Unit) -> str:
     for last in list_runs(out)[:1]:
         with suppress(OSError):
             text = (last.unit_folder(unit.key) / "compile.log").read_text(errors="replace")
-            found = _NINJA_FAILED.search(text)
-            return found[1] if found else ""
+            told = filter(None, (FAILED.fullmatch(line.strip()) for line in text.splitlines()))
+            return next((each[1] for each in told if _OBJECT.fullmatch(each[1])), "")
     return ""
 
 
 def _of_machine(code: int, folder: Path) -> FarmError:
-    """Why a bisection ends whose state could not be built."""
+    """Why a bisection ends whose state could not be built: a failure of the same kind."""
     if code == ExitCode.CANCELLED:
         return CancelledError("cancelled; the same command goes on from here")
-    return EngineError(
+    kinds = {kind.code: kind for kind in FarmError.__subclasses__()}
+    return kinds.get(ExitCode(code), EngineError)(
         f"a state could not be built, which is not its own fault (exit code {code})",
         hint=f"see the logs below {folder / STATE / 'runs'}; the same command goes on from here",
     )

@@ -148,3 +148,18 @@ def test_where_one_object_breaks_only_that_is_made(farm_cache: Path, tmp_path: P
     assert [each["only"] for each in tries[:2]] == ["", ""]
     assert all(each["only"].endswith("fragile.c.o") for each in tries[2:])
     assert len(tries) <= 14
+
+
+def test_a_failure_of_the_machine_ends_it_with_its_own_exit_code(
+    farm: Farm, tmp_path: Path
+) -> None:
+    """An empty store and no network say nothing of a wheel: nothing is concluded from that."""
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    for name in ("engine", "bases"):
+        (cache / name).symlink_to((farm.cache / name).resolve())
+    alone = Farm(root=copy_project("bisect", tmp_path / "project"), cache=cache)
+    done = alone.run("bisect", OLD, NEW, "--offline")
+    assert done.code == 5, done.said
+    assert "not its own fault (exit code 5)" in done.stderr
+    assert not list(alone.root.glob("out/.farm/bisect/*/tries.jsonl"))
