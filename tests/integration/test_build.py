@@ -203,7 +203,16 @@ def test_force_asks_the_engine_whose_cache_answers(farm: Farm) -> None:
     assert sha256(farm.wheel("cpu")) == whole
 
 
-def test_another_number_of_jobs_compiles_nothing_again(farm: Farm) -> None:
+def test_another_number_of_jobs_compiles_nothing_again(
+    farm_cache: Path, private_engine: Endpoint, tmp_path: Path
+) -> None:
+    """In a unit of its own: BuildKit makes one step of equal ones that run at the same time."""
+    del private_engine
+    root = copy_project("faults", tmp_path / "jobs")
+    recipe = root / "recipes/tiny.yaml"
+    own = "    toolchain: cpu\n    env: {TINY_TEST: jobs}\n"
+    recipe.write_text(recipe.read_text().replace("    toolchain: cpu\n", own, 1), encoding="utf-8")
+    farm = sharing(farm_cache, root)
     for how, jobs, cached in (("--rebuild", "3", False), ("--force", "1", True)):
         done = farm.build(how, "--max-jobs", jobs, "tiny:cpu")
         assert done.outcomes() == {TINY: "built"}, done.said
