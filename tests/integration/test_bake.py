@@ -64,15 +64,21 @@ def baked(farm: Farm, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_bake_gives_the_bytes_that_farm_built(
     farm: Farm, private_engine: Endpoint, baked: Path
 ) -> None:
-    (baked / "jobs").write_text("MAX_JOBS=2\n")
     code, said = bake(private_engine, baked, *VARIANTS)
     assert code == 0, said
     for variant in VARIANTS:
         wheel = farm.wheel(variant)
         out = baked / "out/tiny-1.0" / variant
         assert sha256(out / wheel.name) == sha256(wheel)
-        assert json.loads((out / "status.json").read_text())["jobs"]["MAX_JOBS"] == "2"
     assert sha256(farm.wheel("cpu")) != sha256(farm.wheel("other"))
+
+
+def test_bake_takes_the_number_of_jobs_from_a_file(private_engine: Endpoint, baked: Path) -> None:
+    (baked / "jobs").write_text("MAX_JOBS=5\n")
+    code, said = bake(private_engine, baked, "--no-cache", "other")
+    assert code == 0, said
+    status = json.loads((baked / "out/tiny-1.0/other/status.json").read_text())
+    assert status["jobs"]["MAX_JOBS"] == "5"
 
 
 def test_two_variants_differ_in_what_their_recipe_says_and_in_code(farm: Farm) -> None:
