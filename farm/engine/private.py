@@ -21,6 +21,7 @@ from farm.debian import toolbox
 from farm.debian.toolbox import BUILDX
 from farm.engine import daemon_api, namespaces
 from farm.engine.endpoint import Endpoint
+from farm.engine.limits import limit_builds
 from farm.engine.place import Place, place_of
 from farm.errors import EngineError, FarmError, StorageError
 from farm.events import Notice
@@ -94,6 +95,7 @@ def ensure_running(
                 _start(place, tools, sink, cancel)
                 toolbox.sweep(tools)
             tools = running or tools
+    limit_builds(place)
     return _endpoint(place, tools)
 
 
@@ -251,7 +253,7 @@ def _bring_up(place: Place, tools: Toolbox, data: Path, cancel: Cancel) -> Path 
     except BaseException:
         _end(place)
         raise
-    write_whole(place.state, json.dumps({"root": str(tools.root), "key": tools.key}))
+    write_whole(place.state, json.dumps({"root": str(tools.root.resolve()), "key": tools.key}))
     return aside
 
 

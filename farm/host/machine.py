@@ -66,6 +66,14 @@ def this_machine(memory_bytes: int | None = None, *, proc: Path = _PROC) -> Mach
     return Machine(cores=min(cores), memory_bytes=memory_bytes or min(free))
 
 
+def installed_memory(*, proc: Path = _PROC) -> int:
+    """Bytes of memory that there are: the machine's, or the least limit of a cgroup around."""
+    found = re.search(r"^MemTotal:\s*(\d+) kB", _text(proc / "meminfo"), re.MULTILINE)
+    total = int(found[1]) * 1024 if found else _UNKNOWN_BYTES
+    limits = (m for g in _groups(proc) if (m := _limit(*g)) is not None)
+    return min([total, *limits])
+
+
 def _available(proc: Path) -> int:
     found = re.search(r"^MemAvailable:\s*(\d+) kB", _text(proc / "meminfo"), re.MULTILINE)
     return int(found[1]) * 1024 if found else _UNKNOWN_BYTES
@@ -117,17 +125,22 @@ def _cores(folder: Path, files: _Files) -> int | None:
     return -(-int(words[0]) // int(words[1]))
 
 
+def _limit(folder: Path, files: _Files) -> int | None:
+    """The memory limit of a group in bytes; None if it has none."""
+    texts = [_text(folder / name).strip() for name in files.limits]
+    return min((int(text) for text in texts if text.isdecimal()), default=None)
+
+
 def _memory(folder: Path, files: _Files) -> int | None:
     """What a group's limit has left; None if it has none."""
-    texts = [_text(folder / name).strip() for name in files.limits]
-    limits = [int(text) for text in texts if text.isdecimal()]
-    if not limits:
+    limit = _limit(folder, files)
+    if limit is None:
         return None
     usage = _text(folder / files.usage).strip()
     stat = _text(folder / "memory.stat")
     reclaimable = re.search(rf"^{files.reclaimable} (\d+)$", stat, re.MULTILINE)
     used = int(usage) if usage.isdecimal() else 0
-    return max(0, min(limits) - max(0, used - (int(reclaimable[1]) if reclaimable else 0)))
+    return max(0, limit - max(0, used - (int(reclaimable[1]) if reclaimable else 0)))
 
 
 def _text(path: Path) -> str:

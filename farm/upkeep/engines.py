@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from farm.debian import archive, toolbox
 from farm.engine import private
+from farm.engine.limits import limit_of
+from farm.engine.place import place_of
 from farm.errors import EngineError, ExitCode
 from farm.upkeep.checks import State, ok, problem, refused, size_text, warning
 
@@ -39,7 +41,11 @@ def checks(situation: Situation, user: ProbeReport) -> Iterator[Check]:
 def _docker(report: ProbeReport, situation: Situation, *, can_have_private: bool) -> Check:
     name = "your Docker"
     if report.good:
-        return ok(name, f"version {report.version}, context {report.name}, has all that is needed")
+        return ok(
+            name,
+            f"version {report.version}, context {report.name}, has all that is needed; no memory "
+            "limit on builds but that of farm's own, which holds compilers",
+        )
     remedy = report.hint or "upgrade it, or add its buildx plugin"
     if not can_have_private:
         return problem(name, report.summary, remedy, ExitCode.ENGINE)
@@ -73,6 +79,11 @@ def _private(cache: Path, *, prepared: bool) -> Check:
             f"runs since {hours:.1f} h: version {status.facts.version}, "
             f"{status.facts.storage_driver}, {size} of data"
         )
+        limit = limit_of(place_of(cache))
+        if limit is None:
+            remedy = "let farm write to /sys/fs/cgroup: till then only compilers are held in check"
+            return warning(name, f"{found}, no memory limit on builds", remedy)
+        found += f", builds together held to {size_text(limit)} of memory"
         if status.facts.storage_driver not in {"overlay2", "overlayfs"}:
             remedy = "put FARM_CACHE_DIR on a local disk: this driver is slow and takes much room"
             return warning(name, found, remedy)

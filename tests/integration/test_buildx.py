@@ -24,6 +24,7 @@ from farm.engine.buildx_client import Watch
 from farm.engine.docker import DockerEngine
 from farm.engine.endpoint import Endpoint
 from farm.engine.engine import BuildRequest, BuildResult
+from farm.engine.limits import limit_of, most_for_builds
 from farm.engine.place import place_of
 from farm.engine.probe import missing_features
 from farm.engine.recover import recover_log
@@ -35,6 +36,7 @@ from farm.errors import (
     StorageError,
 )
 from farm.events import Event, StepFinished, StepOutput, StepProgress
+from farm.host.machine import installed_memory
 from tests.support.engines import BASE, own_engine
 from tests.support.farming import base_at
 
@@ -194,6 +196,11 @@ def test_steps_run_below_the_engines_own_cgroup(bench: Bench, own_cache: Path) -
     assert bench.build("print(open('/proc/self/cgroup').read())").exit_status == 0
     groups = (bench.out / "logs/compile.log").read_text().split()
     assert any(f":{place_of(own_cache).cgroup}/" in group for group in groups)
+
+
+def test_the_kernel_holds_all_builds_to_less_than_there_is(bench: Bench, own_cache: Path) -> None:
+    del bench
+    assert limit_of(place_of(own_cache)) == most_for_builds(installed_memory())
 
 
 def test_a_build_leaves_wheel_logs_and_status(bench: Bench) -> None:
