@@ -49,7 +49,12 @@ JOBS = {
     "NVCC_THREADS": ("NVCC_THREADS",),
 }
 """What a file of jobs may say, and which variables of the environment then say it."""
-JOBS_LINE = re.compile(r"([A-Z_]+)=([1-9][0-9]{0,4})")
+BUDGET = {"FARM_CORES", "FARM_MEMORY_BYTES", "FARM_CALL_BYTES"}
+"""What it may say of the budget of all containers: variables of the gate (gate.c)."""
+JOBS_LINE = re.compile(r"([A-Z_]+)=([1-9][0-9]{0,17})")
+MOST_JOBS = 99999
+CALLS = "calls.jsonl"
+"""What each call of a compiler took, written by the gate."""
 OOM_FILES = ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control")
 PEAK_FILES = ("/sys/fs/cgroup/memory.peak", "/sys/fs/cgroup/memory/memory.max_usage_in_bytes")
 
@@ -217,9 +222,21 @@ def take_jobs(path: Path | None) -> None:
         return
     for line in path.read_text(encoding="ascii").splitlines():
         said = JOBS_LINE.fullmatch(line)
-        if said is None or said[1] not in JOBS:
+        name, number = said.groups() if said else ("", "")
+        if name in BUDGET:
+            os.environ[name] = number
+        elif name in JOBS and int(number) <= MOST_JOBS:
+            os.environ.update(dict.fromkeys({*JOBS[name]} & {*os.environ}, number))
+        else:
             raise ValueError(f"{line[:LINE_CHARACTERS]!r} is no number of jobs")
-        os.environ.update(dict.fromkeys({*JOBS[said[1]]} & {*os.environ}, said[2]))
+
+
+def open_gate(pool: Path | None, package: str, out: Path) -> None:
+    """Let compilers wait their turn (gate.c), if there is a budget to share."""
+    if pool is None or "FARM_MEMORY_BYTES" not in os.environ:
+        return
+    calls = out / "logs" / CALLS
+    os.environ |= {"FARM_POOL": str(pool), "FARM_PACKAGE": package, "FARM_CALLS": str(calls)}
 
 
 def pump(child: subprocess.Popen[bytes], tee: Tee) -> None:
@@ -327,6 +344,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--out", required=True, type=Path)
     parser.add_argument("--spill", type=Path, help="folder in a cache mount")
     parser.add_argument("--jobs", type=Path, help="file of this machine's numbers of jobs")
+    parser.add_argument("--pool", type=Path, help="folder that the gates of all containers share")
+    parser.add_argument("--package", default="", help="whose calls the gate learns from")
     parser.add_argument("--attempt", type=int, default=1)
     parser.add_argument("--forbid", action="append", default=[], help="what it must not print")
     parser.add_argument("command", nargs="+")
@@ -339,6 +358,7 @@ def main(arguments: Sequence[str]) -> int:
     os.umask(0o022)  # modes reach the wheel, and must not depend on the image
     try:
         take_jobs(options.jobs)
+        open_gate(options.pool, options.package, options.out)
         spill = options.spill / f"{options.name}.log" if options.spill else None
         tee = Tee(options.out, options.name, spill, options.forbid)
         started, kills = time.time(), oom_kills()

@@ -15,6 +15,15 @@ GIB = 2**30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """What all compilers of an engine may take together, and a call that was never made."""
+
+    cores: int
+    memory_bytes: int
+    call_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobPlan:
     """The number of compile jobs, nvcc's threads in each, and how they were found.
 
@@ -28,6 +37,19 @@ class JobPlan:
     arithmetic: str
     cores: int = 1
     memory_bytes: int = 1
+    budget: Budget | None = None
+
+    @property
+    def as_file(self) -> str:
+        """What the compile step is told of it: lines like ``MAX_JOBS=4`` (farm.inside.step)."""
+        said = {"MAX_JOBS": self.max_jobs, "NVCC_THREADS": self.nvcc_threads}
+        if self.budget:
+            said |= {
+                "FARM_CORES": self.budget.cores,
+                "FARM_MEMORY_BYTES": self.budget.memory_bytes,
+                "FARM_CALL_BYTES": self.budget.call_bytes,
+            }
+        return "".join(f"{name}={value}\n" for name, value in said.items())
 
 
 def share(
@@ -57,6 +79,11 @@ def share(
             arithmetic=text + _threads_text(jobs, threads),
             cores=min(jobs, machine.cores),
             memory_bytes=max(1, min(jobs * rule.memory_per_job_bytes, machine.memory_bytes)),
+            budget=Budget(
+                cores=machine.cores,
+                memory_bytes=machine.memory_bytes,
+                call_bytes=rule.memory_per_job_bytes,
+            ),
         )
     return found
 

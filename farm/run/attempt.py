@@ -137,8 +137,7 @@ def _run(work: Work, number: int, sink: Sink, cancel: threading.Event) -> Attemp
     exported = work.scratch / f"result-{number}"
     # A secret is in no cache key: other numbers of jobs compile nothing again.
     jobs = work.scratch / "jobs"
-    numbers = f"MAX_JOBS={work.jobs.max_jobs}\nNVCC_THREADS={work.jobs.nvcc_threads}\n"
-    jobs.write_text(numbers, encoding="ascii")
+    jobs.write_text(work.jobs.as_file, encoding="ascii")
     request = BuildRequest(
         unit=work.identified.unit.label,
         context=work.context,

@@ -17,7 +17,7 @@ from farm.run.attempt import STEPS, Work, failure, run_attempt
 from farm.run.bundling import keep_bundle
 from farm.run.layout import write_context
 from farm.run.lockstep import require_lockstep
-from farm.run.logs import compose
+from farm.run.logs import CALLS, compose
 from farm.run.looking import never_built, told
 from farm.run.options import Again
 from farm.run.recording import Circumstances, record_of
@@ -287,6 +287,9 @@ class UnitBuild:
     def _logs(self, attempt: Attempt) -> Path | None:
         """Move the step's own logs beside the build log, which gets its whole lines."""
         logs = attempt.exported / "logs"
+        calls = logs / CALLS
+        if calls.is_file() and not calls.is_symlink():
+            shutil.move(calls, self.folder / CALLS)
         raw, timed = logs / "compile.log", logs / "compile.timed.log"
         if not raw.exists():
             return None
@@ -334,7 +337,7 @@ class UnitBuild:
         made = work.scratch / "result"
         (made / "logs").mkdir(parents=True)
         wheel.rename(made / wheel.name)
-        for name in ("build.log", "compile.log"):
+        for name in ("build.log", "compile.log", CALLS):
             if (self.folder / name).exists():
                 shutil.copyfile(self.folder / name, made / "logs" / name)
         for name in ("Dockerfile", MANIFEST):

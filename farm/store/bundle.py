@@ -6,7 +6,7 @@ It is a plain tar of regular files, the same bytes for the same content::
     manifest.json       the unit's manifest, whose sha256 is its identity
     unit.json           the unit (`farm.model.unit.Unit`)
     record.json         the record, where there is one
-    logs/…              build.log, compile.log, smoke-test.log
+    logs/…              build.log, compile.log, calls.jsonl, smoke-test.log
     blobs/<sha256>      files of the context that nobody else may have
     debs/<sha256>       packages of the bases, where they were asked for
 
@@ -39,9 +39,9 @@ FORMAT = 1
 NAME = "bundle.tar"
 CONTENTS = "bundle.json"
 MANIFEST, UNIT, RECORD = "manifest.json", "unit.json", "record.json"
-LOGS = ("build.log", "compile.log", "smoke-test.log")
+LOGS = ("build.log", "compile.log", "calls.jsonl", "smoke-test.log")
 _NAME = re.compile(
-    r"manifest\.json|unit\.json|record\.json|logs/(?:build|compile|smoke-test)\.log"
+    r"manifest\.json|unit\.json|record\.json|logs/(?:(?:build|compile|smoke-test)\.log|calls\.jsonl)"
     r"|(?:blobs|debs)/([0-9a-f]{64})"
 )
 _MOST_MEMBERS = 20_000

@@ -18,6 +18,7 @@ from pydantic import AfterValidator, Field, ValidationError
 from farm.errors import IntegrityError
 from farm.host.files import sha256_of
 from farm.model.strict import Sha256, Strict
+from farm.store.bundle import LOGS
 from farm.store.signing import sign, unverified, verify
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ MAX_RECORD_BYTES: Final = 64 << 20
 MANIFEST: Final = "manifest.json"
 _FIXED: Final = frozenset(
     {"record.json", MANIFEST, "Dockerfile", "Dockerfile.smoke-test"}
-    | {f"logs/{name}.log" for name in ("build", "compile", "smoke-test")}
+    | {f"logs/{name}" for name in LOGS}
 )
 _OF_WHEELS = re.compile(
     r"[A-Za-z0-9][A-Za-z0-9_.+!]*(?:-[A-Za-z0-9_.+!]+){4,5}\.whl(?:\.[a-z.]+)?"

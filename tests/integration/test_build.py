@@ -69,7 +69,7 @@ def test_the_wheel_works_in_a_clean_container(farm: Farm, private_engine: Endpoi
 
 def test_a_result_is_the_wheel_its_record_its_dockerfile_and_its_logs(farm: Farm) -> None:
     names = {p.relative_to(farm.result("cpu")).as_posix() for p in farm.result("cpu").rglob("*")}
-    logs = {"logs", "logs/build.log", "logs/compile.log"}
+    logs = {"logs", "logs/build.log", "logs/compile.log", "logs/calls.jsonl"}
     beside = {f"{WHEEL}.cdx.json", f"{WHEEL}.provenance.json"}
     files = {"record.json", "Dockerfile", "manifest.json", "bundle.tar"}
     assert names == {WHEEL, *beside, *files, *logs}

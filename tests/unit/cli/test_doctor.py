@@ -24,7 +24,9 @@ from farm.upkeep.environment import FARM_VARIABLES, FOR_THE_RECIPE
 if TYPE_CHECKING:
     from .conftest import Farm, Index
 
-SET_BY_FARM = {"FARM_ATTEMPT", "FARM_CMAKE_NESTED", "FARM_WHEEL", "FARM_RESULT"}
+SET_BY_FARM = {"FARM_ATTEMPT", "FARM_CMAKE_NESTED", "FARM_WHEEL", "FARM_RESULT"} | {
+    f"FARM_{name}" for name in ("CORES", "MEMORY_BYTES", "CALL_BYTES", "POOL", "CALLS", "PACKAGE")
+}
 """In containers, and for the check of a bisection."""
 
 

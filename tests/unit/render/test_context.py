@@ -48,6 +48,8 @@ def test_each_kind_of_input_has_its_folder(unit: Unit, tmp_path: Path) -> None:
         "inside/compilers.py": "text",
         "inside/edit.py": "text",
         "inside/embed.py": "text",
+        "inside/gate.c": "text",
+        "inside/gate.py": "text",
         "inside/parts.py": "text",
         "inside/patch.py": "text",
         "inside/pinned.json": "text",

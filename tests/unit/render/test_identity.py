@@ -210,13 +210,16 @@ def test_what_a_lock_was_made_from_is_not_what_is_in_it(tmp_path: Path) -> None:
     assert len({identity_of(replace(unit, lock=lock)) for lock in locks}) == 1
 
 
-@pytest.mark.parametrize("name", ["collect.py", "step.py", "unpack.py", "patch.py", "edit.py"])
+INSIDE = ["collect.py", "step.py", "gate.c", "unpack.py", "patch.py", "edit.py"]
+
+
+@pytest.mark.parametrize("name", INSIDE)
 def test_the_programs_that_run_inside_count(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     unit = unit_at(tmp_path / "project")
     before = identity_of(unit)
-    programs = {p.name: p.read_text() for p in context.INSIDE_FOLDER.glob("*.py")}
+    programs = {p.name: p.read_text() for p in context.INSIDE_FOLDER.glob("*.*")}
     write_files(tmp_path / "inside", programs)
     monkeypatch.setattr(context, "INSIDE_FOLDER", tmp_path / "inside")
     assert identity_of(unit) == before
@@ -231,6 +234,8 @@ def test_a_program_that_a_unit_does_not_call_is_not_in_its_context(tmp_path: Pat
         "inside/collect.py",
         "inside/compilers.py",
         "inside/embed.py",
+        "inside/gate.c",
+        "inside/gate.py",
         "inside/parts.py",
         "inside/pinned.json",
         "inside/sbom.py",
