@@ -52,10 +52,10 @@
 #define LEAST_TELLING_S 0.1
 #define ASIDE_S 20.0 /* how long smaller calls may pass one that lacks memory */
 
-/* What a slot's file holds while its lock is held: bytes. */
+/* What a slot's file holds while its lock is held. */
 struct need {
-	uint64_t predicted;
-	uint64_t current;
+	uint64_t predicted, current; /* bytes */
+	uint64_t began;		     /* milliseconds since 1970 */
 };
 
 struct call {
@@ -260,14 +260,16 @@ static bool understood(const char *compiler, char *const *words, struct call *ca
 	const char *named = links ? seen.output : seen.source;
 	call->kind = links ? "link" : "compile";
 	snprintf(call->source, sizeof call->source, "%s", named ? named : seen.source ? seen.source : "a.out");
-	char folder[PATH_MAX] = "", source[PATH_MAX];
+	char folder[PATH_MAX] = "", source[PATH_MAX], output[PATH_MAX];
 	if (call->source[0] != '/' && !getcwd(folder, sizeof folder))
 		folder[0] = 0;
 	memcpy(source, call->source, sizeof source);
+	snprintf(output, sizeof output, "%s", seen.output ? seen.output : "");
 	const char *package = getenv("FARM_PACKAGE");
 	call->like = hashed(0xcbf29ce484222325ull, package ? package : "");
 	call->like = hashed(hashed(call->like, base_name(compiler)), call->kind);
 	call->file = hashed(hashed(call->like, lasting(folder)), lasting(source));
+	call->file = hashed(call->file, lasting(output)); /* one source, compiled for two targets */
 	return true;
 }
 
@@ -396,6 +398,7 @@ struct load {
 	uint64_t taken;	  /* bytes: of each what was predicted, or what it takes if that is more */
 	uint64_t growing; /* bytes that they may still take */
 	uint64_t current; /* bytes that they take */
+	uint64_t youngest; /* when the last of those began that outgrew what was predicted */
 };
 
 /* Look at every slot but one; if asked, keep the first free one, locked. */
@@ -430,6 +433,8 @@ static struct load look(const struct pool *pool, long but, struct slot *free_slo
 		load.taken += other.current + more;
 		load.growing += more;
 		load.current += other.current;
+		if (!more && other.began > load.youngest)
+			load.youngest = other.began;
 	}
 	return load;
 }
@@ -451,7 +456,7 @@ static enum verdict try_slot(const struct pool *pool, uint64_t need, struct slot
 	/* The only one always may: nothing would end that it could wait for. */
 	enum verdict verdict = !load.running ? TAKEN : !core ? NO_CORE : memory ? TAKEN : NO_MEMORY;
 	if (verdict == TAKEN && slot->file >= 0) {
-		slot->need = (struct need){.predicted = need};
+		slot->need = (struct need){.predicted = need, .began = (uint64_t)(now_s() * 1000)};
 		if (pwrite(slot->file, &slot->need, sizeof slot->need, 0) < 0)
 			fprintf(stderr, "farm: what this call needs could not be written: %s\n", strerror(errno));
 	} else if (slot->file >= 0) {
@@ -578,8 +583,9 @@ static void pass_on(int signal_number)
 }
 
 /*
- * Whether this call is to end and to start over: it outgrew what was predicted of it, and all
- * together the budget, or the machine.  One at a time, hence the lock, which is held till it is gone.
+ * Whether this call is to end and to start over: all together outgrew the budget, or the machine,
+ * and of those that outgrew what was predicted of them it began last, so that least is lost.
+ * One at a time, hence the lock, which is held till it is gone.
  */
 static bool must_give_way(const struct pool *pool, const struct slot *slot, int *relief)
 {
@@ -588,8 +594,9 @@ static bool must_give_way(const struct pool *pool, const struct slot *slot, int 
 	*relief = lock_file(pool, "relief");
 	if (*relief >= 0 && !flock(*relief, LOCK_EX | LOCK_NB)) {
 		struct load others = look(pool, slot->number, NULL);
-		if (others.running && (others.current + slot->need.current > pool->memory ||
-				       memory_available() < MARGIN_BYTES / 2))
+		if (others.running && others.youngest <= slot->need.began &&
+		    (others.current + slot->need.current > pool->memory ||
+		     memory_available() < MARGIN_BYTES / 2))
 			return true;
 	}
 	close(*relief);
