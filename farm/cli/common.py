@@ -46,7 +46,12 @@ OutputDir = Annotated[
 ]
 MaxJobs = Annotated[
     int | None,
-    typer.Option("--max-jobs", min=1, envvar="MAX_JOBS", help="Compile jobs of each unit."),
+    typer.Option(
+        "--max-jobs",
+        min=1,
+        envvar="MAX_JOBS",
+        help="Compile jobs of each unit, at most.  [default: one for each core]",
+    ),
 ]
 NvccThreads = Annotated[
     int | None,
@@ -57,7 +62,14 @@ Memory = Annotated[
     typer.Option("--memory", envvar="FARM_MEMORY", help="Memory to build with, as in '16 GiB'."),
 ]
 Parallel = Annotated[
-    int, typer.Option("--jobs", "-j", min=1, envvar="FARM_JOBS", help="Units built at once.")
+    int | None,
+    typer.Option(
+        "--jobs",
+        "-j",
+        min=1,
+        envvar="FARM_JOBS",
+        help="Units built at once, at most.  [default: one for each core]",
+    ),
 ]
 SourceMirror = Annotated[
     Path | None,

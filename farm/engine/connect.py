@@ -26,6 +26,7 @@ from farm.engine.probe import (
 from farm.errors import EngineError, FetchError, StorageError, UsageError
 from farm.events import Notice
 from farm.host.files import write_whole
+from farm.host.machine import Machine
 
 if TYPE_CHECKING:
     import threading
@@ -38,7 +39,7 @@ Preference = Literal["auto", "user", "private"]
 VARIABLE = "FARM_ENGINE"
 _STRUCTURAL = frozenset({NO_HEREDOCS, NO_NETWORK_FLAG})
 _FRESH_S = 86_400.0
-_LAYOUT = 2
+_LAYOUT = 3
 """Changed when a remembered probe would no longer answer the same questions."""
 _CLIENT_VARIABLES = ("BUILDX_CONFIG", "DOCKER_CERT_PATH", "DOCKER_CONFIG", "DOCKER_CONTEXT")
 
@@ -119,6 +120,24 @@ def user_engine(
     if report.found and _STRUCTURAL.issuperset(report.missing):
         _remember(cache, report)  # anything else may be different the next minute
     return report
+
+
+def remembered_machine(cache: Path) -> Machine | None:
+    """All that the host of the user's engine has, by its last probe; the engine is not asked.
+
+    None where it was not probed yet from surroundings like these, or is on this machine.
+    """
+    from pydantic import TypeAdapter
+
+    try:
+        kept = json.loads(_file(cache).read_text(encoding="utf-8"))
+        report = TypeAdapter(ProbeReport).validate_python(kept["report"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+    if report.endpoint is None or report.endpoint.is_here or not report.cores:
+        return None
+    memory = report.memory_bytes
+    return Machine(cores=report.cores, memory_bytes=memory, total_bytes=memory)
 
 
 def _surroundings() -> dict[str, Any]:

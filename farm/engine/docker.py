@@ -74,4 +74,5 @@ class DockerEngine:
                 hint="see farm doctor",
                 details=told.last_words,
             )
-        return Machine(cores=int(fields[0]), memory_bytes=int(fields[1]))
+        cores, memory = map(int, fields)
+        return Machine(cores=cores, memory_bytes=memory, total_bytes=memory)

@@ -15,12 +15,12 @@ import socket
 import threading
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from farm.engine.buildx import build
 from farm.engine.endpoint import Endpoint
 from farm.engine.engine import small_build
+from farm.engine.where import chosen_context
 from farm.errors import CancelledError, EngineError, FarmError
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ class ProbeReport:
 
     ``found`` says that an engine answers; ``missing`` what it lacks then;
     ``detail`` why it was not found, or where it is; ``name`` is the context.
+    ``cores`` and ``memory_bytes`` are all that its host has, 0 where it does not say.
     """
 
     found: bool
@@ -68,6 +69,8 @@ class ProbeReport:
     detail: str = ""
     hint: str = ""
     engine_id: str = ""
+    cores: int = 0
+    memory_bytes: int = 0
     endpoint: Endpoint | None = None
 
     @property
@@ -117,6 +120,8 @@ def probe_user_engine(
         version=str(info["ServerVersion"]),
         detail=endpoint.host,
         engine_id=str(info.get("ID", "")),
+        cores=_size(info.get("NCPU")),
+        memory_bytes=_size(info.get("MemTotal")),
     )
     missing = _platform(info)
     if missing:
@@ -133,7 +138,7 @@ def dead_socket(environment: Mapping[str, str]) -> str:
     """
     host = environment.get("DOCKER_HOST", "")
     if not host:
-        if environment.get("DOCKER_CONTEXT") or _chosen_context(environment):
+        if environment.get("DOCKER_CONTEXT") or chosen_context(environment):
             return ""
         host = "unix:///var/run/docker.sock"
     if not host.startswith("unix://"):
@@ -145,15 +150,6 @@ def dead_socket(environment: Mapping[str, str]) -> str:
         except OSError as error:
             denied = isinstance(error, PermissionError)
             return f"permission denied for {host}" if denied else f"nothing answers at {host}"
-    return ""
-
-
-def _chosen_context(environment: Mapping[str, str]) -> str:
-    """Return the context that the user's configuration makes current, or nothing."""
-    folder = Path(environment.get("DOCKER_CONFIG") or Path.home() / ".docker")
-    with suppress(OSError, ValueError, AttributeError):
-        text = (folder / "config.json").read_text(encoding="utf-8")
-        return str(json.loads(text).get("currentContext") or "")
     return ""
 
 
@@ -238,6 +234,10 @@ def _try_features(
             if missing != (OLD_BUILDX,):
                 break
     return replace(report, missing=missing)
+
+
+def _size(said: object) -> int:
+    return said if isinstance(said, int) and said > 0 else 0
 
 
 def _platform(info: dict[str, Any]) -> str:

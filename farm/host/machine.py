@@ -20,11 +20,13 @@ _UNKNOWN_BYTES = 2**31
 class Machine:
     """What the machine that compiles has to offer.
 
-    ``memory_bytes`` is what may be used, after everything that already runs there.
+    ``memory_bytes`` is what may be used, after everything that already runs there;
+    ``total_bytes`` is all that it has, None where nobody says.
     """
 
     cores: int
     memory_bytes: int
+    total_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,32 +53,34 @@ _V1 = _Files(
 )
 
 
-def this_machine(memory_bytes: int | None = None, *, proc: Path = _PROC) -> Machine:
+def this_machine(*, proc: Path = _PROC) -> Machine:
     """Cores that this process may use, and memory that is free for a build.
 
     Of all cgroups that this process is in, up to the outermost that can be seen, the
     tightest counts: its quota of processor time, rounded up to whole cores, and what its
     memory limit has left, counting as free the pages of files that nobody used lately.
-    Of the machine itself, the kernel's MemAvailable (proc_meminfo(5)).  ``memory_bytes``
-    is the user's own budget and wins.
+    Of the machine itself, the kernel's MemAvailable (proc_meminfo(5)).  ``total_bytes`` is
+    its MemTotal: an engine need not be in these cgroups.
     """
     groups = tuple(_groups(proc))
     cores = [len(os.sched_getaffinity(0)), *(c for g in groups if (c := _cores(*g)))]
-    free = [_available(proc), *(m for g in groups if (m := _memory(*g)) is not None)]
-    return Machine(cores=min(cores), memory_bytes=memory_bytes or min(free))
+    available = _told(proc, "MemAvailable")
+    free = [_UNKNOWN_BYTES if available is None else available]
+    free += [m for g in groups if (m := _memory(*g)) is not None]
+    return Machine(cores=min(cores), memory_bytes=min(free), total_bytes=_told(proc, "MemTotal"))
 
 
 def installed_memory(*, proc: Path = _PROC) -> int:
     """Bytes of memory that there are: the machine's, or the least limit of a cgroup around."""
-    found = re.search(r"^MemTotal:\s*(\d+) kB", _text(proc / "meminfo"), re.MULTILINE)
-    total = int(found[1]) * 1024 if found else _UNKNOWN_BYTES
+    total = _told(proc, "MemTotal") or _UNKNOWN_BYTES
     limits = (m for g in _groups(proc) if (m := _limit(*g)) is not None)
     return min([total, *limits])
 
 
-def _available(proc: Path) -> int:
-    found = re.search(r"^MemAvailable:\s*(\d+) kB", _text(proc / "meminfo"), re.MULTILINE)
-    return int(found[1]) * 1024 if found else _UNKNOWN_BYTES
+def _told(proc: Path, name: str) -> int | None:
+    """A size that the kernel tells, in bytes."""
+    found = re.search(rf"^{name}:\s*(\d+) kB", _text(proc / "meminfo"), re.MULTILINE)
+    return int(found[1]) * 1024 if found else None
 
 
 def _groups(proc: Path) -> Iterator[tuple[Path, _Files]]:

@@ -50,7 +50,7 @@ class Jobs(Strict):
     """How many compile jobs fit into memory."""
 
     memory_per_job: Size
-    """Peak memory of one compile job (``1 GiB``): MAX_JOBS = min(cores, budget ÷ this)."""
+    """Peak memory of one compiler (``1 GiB``) until it was measured: as many run as fit."""
     reason: str = ""
     """What was measured, on what."""
 

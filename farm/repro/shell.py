@@ -17,7 +17,7 @@ from farm.engine.engine import BuildRequest, Container
 from farm.errors import BaseError, BuildError
 from farm.host.files import storage_errors
 from farm.host.machine import this_machine
-from farm.plan.jobs import share
+from farm.plan.jobs import fitting_jobs
 from farm.render.context import INSIDE_FOLDER, PATHS
 from farm.repro.reproduce import completed
 from farm.repro.stages import stage_at
@@ -26,14 +26,13 @@ from farm.run.layout import write_context
 from farm.run.prerequisites import Prerequisites
 from farm.run.resources import Resources
 from farm.run.secrets import network_secrets
-from farm.run.share import capacity_of
+from farm.run.share import capacity_of, given
 from farm.run.tasks import Tasks, all_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from farm.engine.engine import Engine, Session
-    from farm.plan.jobs import JobPlan
     from farm.repro.grounds import Setting
     from farm.repro.opening import Opened
     from farm.run.prerequisites import Base
@@ -57,7 +56,8 @@ class Bench:
     opened: Opened
     engine: Engine
     context: Path
-    jobs: JobPlan
+    max_jobs: int
+    nvcc_threads: int
     setting: Setting
 
     @property
@@ -75,7 +75,7 @@ class Bench:
         folder = self.opened.folder
         dockerfile, jobs = folder / "Dockerfile", folder / "jobs"
         dockerfile.write_text(self.dockerfile, encoding="utf-8")
-        numbers = f"MAX_JOBS={self.jobs.max_jobs}\nNVCC_THREADS={self.jobs.nvcc_threads}\n"
+        numbers = f"MAX_JOBS={self.max_jobs}\nNVCC_THREADS={self.nvcc_threads}\n"
         jobs.write_text(numbers, encoding="ascii")
         name = f"farm-shell:{self.opened.contents.identity[:12]}-{stage}"
         with network_secrets(self.opened.unit) as secrets:
@@ -120,9 +120,9 @@ class Bench:
         """The jobs that the step had, where its Dockerfile knows of them."""
         for name in _VARIABLES:
             if f"{name}=" in self.dockerfile:
-                yield name, str(self.jobs.max_jobs)
+                yield name, str(self.max_jobs)
         if "NVCC_THREADS=" in self.dockerfile:
-            yield "NVCC_THREADS", str(self.jobs.nvcc_threads)
+            yield "NVCC_THREADS", str(self.nvcc_threads)
 
     def _tools(self) -> Path:
         """What the step had mounted: its programs, and a folder for its log; and farm-again."""
@@ -148,7 +148,7 @@ def prepared(opened: Opened, setting: Setting) -> Bench:
     """
     cache, options, unit = setting.cache, setting.options, opened.unit
     replay = completed(opened, cache)
-    machine = this_machine(options.memory_bytes)
+    machine = given(this_machine(), options)
 
     async def bring() -> tuple[dict[str, Path], Base, Engine]:
         tasks = Tasks(Resources(capacity_of(machine, options)), setting.cancel)
@@ -166,18 +166,13 @@ def prepared(opened: Opened, setting: Setting) -> Bench:
     context = opened.folder / f"context-{replay.identified.identity}"
     context.mkdir()
     write_context(context, manifest.context, staged)
-    jobs = share(
-        {unit.label: unit.jobs},
-        machine,
-        parallel=1,
-        max_jobs=options.max_jobs,
-        nvcc_threads=options.nvcc_threads,
-    )
     return Bench(
         opened=opened,
         engine=found,
         context=context,
-        jobs=jobs[unit.label],
+        # Nobody waits here at a gate: only as many at once as surely fit.
+        max_jobs=options.max_jobs or fitting_jobs(unit.jobs, machine),
+        nvcc_threads=options.nvcc_threads or 1,
         setting=setting,
     )
 

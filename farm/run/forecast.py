@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from farm.errors import LockError
-from farm.host.machine import this_machine
 from farm.model.unit import ImageBase
 from farm.plan.resolve import lock_problem
 from farm.run.lockstep import of_store, refuse_differing
 from farm.run.settle import settle
-from farm.run.share import jobs_of
+from farm.run.share import jobs_of, machine_before
 from farm.store.blobs import Store
 from farm.store.record import read_record
 from farm.store.results import result_folder
@@ -59,16 +58,17 @@ def forecast(
     """Where each unit stands, in plan order; no engine is asked, nor the network but ``shared``.
 
     Raises:
+        UsageError: more memory is asked for than there is.
         PlanError: pins that are not what staged sources say, all at once.
     """
     comparer = of_store(Store(place.cache / "store"))
     compared = {unit.label: comparer.compare(unit) for unit in plan.units}
     refuse_differing(each for pins in compared.values() for each in pins)
     settled = settle(plan, place, locked=options.locked, shared=shared)
-    jobs_by_unit = jobs_of(plan, settled, this_machine(options.memory_bytes), options)
+    machine = machine_before(place.cache, options)
     rows = []
     for each in settled.values():
-        unit, jobs = each.unit, jobs_by_unit[each.unit.label]
+        unit, jobs = each.unit, jobs_of(each.unit, machine, options)
         standing, why = _standing(each, plan, place)
         rows.append(
             Forecast(

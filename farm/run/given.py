@@ -65,7 +65,7 @@ def try_given_wheel(
 
         async def tried() -> dict[str, object]:
             tasks = Tasks(
-                Resources(capacity_of(this_machine(options.memory_bytes), options)),
+                Resources(capacity_of(this_machine(), options)),
                 threading.Event(),
             )
             bed = SmokeTestBed(

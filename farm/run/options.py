@@ -41,8 +41,9 @@ class Again(StrEnum):
 class BuildOptions:
     """How to run.
 
-    ``parallel`` units build at once.  ``max_jobs`` and ``nvcc_threads`` are the
-    user's own and win over what is computed.  ``engine`` is auto, user or private.
+    At most ``parallel`` units build at once, or one for each core.  ``max_jobs`` and
+    ``nvcc_threads`` are the user's own and win over what is computed.  ``engine`` is auto,
+    user or private.
     Without ``preflight`` the plan may hold what is known not to work.
     With ``look`` the units that were asked for end after configuring.  Sources come
     from ``source_mirror`` before they come from the network.  With ``locked`` a base
@@ -52,7 +53,7 @@ class BuildOptions:
     is shared.
     """
 
-    parallel: int = 2
+    parallel: int | None = None
     max_jobs: int | None = None
     nvcc_threads: int | None = None
     memory_bytes: int | None = None

@@ -7,11 +7,14 @@ something else waits for it.
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from farm.engine.where import maybe_elsewhere
 from farm.errors import BaseError, FarmError
+from farm.host.machine import this_machine
 from farm.model.unit import ImageBase
 from farm.render.manifest import BaseReference
 from farm.run.fetching import places_of
@@ -137,6 +140,18 @@ class Prerequisites:
         return await self.tasks.shared(
             "engine facts", lambda: self.tasks.run(ask, {Resource.DISK: 1})
         )
+
+    async def machine(self) -> Machine:
+        """The machine that compiles: this one, unless the engine may be on another.
+
+        An engine that cannot be had is told by each unit that needs it.
+        """
+        if self._given is None and not maybe_elsewhere(os.environ, self._options.engine):
+            return this_machine()
+        try:
+            return (await self.engine_facts()).machine
+        except FarmError:
+            return this_machine()
 
     async def base(self, root: RootfsBase | ImageBase, priority: float = 0.0) -> Base:
         """The base, there on the engine.

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from farm.engine.where import maybe_elsewhere
 from farm.errors import ExitCode
 from farm.events import Outcome, RunFinished, RunStarted
 from farm.host.files import storage_errors
@@ -21,7 +23,7 @@ from farm.run.resources import Resources
 from farm.run.run_context import RunContext
 from farm.run.runs import RunSummary, new_run, write_summary
 from farm.run.settle import result_store, settle, template_folders
-from farm.run.share import capacity_of, jobs_of
+from farm.run.share import capacity_of, given
 from farm.run.sharing import open_shared
 from farm.run.tasks import Tasks
 from farm.run.unchanged import report
@@ -72,8 +74,11 @@ def build(  # noqa: PLR0913 - what a caller may want to choose
     nothing written.
 
     Raises:
+        UsageError: more memory is asked for than this machine has.
         StorageError: the output or the cache folder cannot be written at all.
     """
+    if options.memory_bytes and engine is None and not maybe_elsewhere(os.environ, options.engine):
+        given(this_machine(), options)  # before anything is done for a run that is refused
     shared = open_shared(options, sink)
     settled = {} if replay else settle(plan, place, locked=options.locked, shared=shared)
     keep = options.again is Again.KEEP and not (options.look or options.sign_key)
@@ -105,8 +110,7 @@ def _run(  # noqa: PLR0913, PLR0917 - what `build` was given
         emit(RunStarted(run=run.name, units=labels, folder=str(run.folder)))
         if shared is not None:
             shared.sink = emit
-        machine = this_machine(options.memory_bytes)
-        tasks = Tasks(Resources(capacity_of(machine, options)), cancel)
+        tasks = Tasks(Resources(capacity_of(this_machine(), options)), cancel)
         context = RunContext(
             place=place,
             run=run,
@@ -124,8 +128,7 @@ def _run(  # noqa: PLR0913, PLR0917 - what `build` was given
             replay=replay,
             shared=shared,
         )
-        units = Units(plan, context, settled, jobs_of(plan, settled, machine, options))
-        return _to_the_end(units)
+        return _to_the_end(Units(plan, context, settled))
 
 
 def _to_the_end(units: Units) -> Outcomes:

@@ -1,44 +1,80 @@
-"""How many jobs each unit of a run gets: the one answer that plan and build give."""
+"""What a run has to share, and how many jobs each unit gets: the one answer of plan and build."""
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from farm.plan.jobs import share
+from farm.engine.where import maybe_elsewhere
+from farm.errors import UsageError
+from farm.host.machine import this_machine
+from farm.plan.jobs import GIB, plan_jobs
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from pathlib import Path
 
     from farm.host.machine import Machine
+    from farm.model.unit import Unit
     from farm.plan.jobs import JobPlan
-    from farm.plan.plan import Plan
     from farm.run.options import BuildOptions
     from farm.run.resources import Resource
-    from farm.run.settle import Settled
 
 NETWORK_TASKS = 4
 """Downloads at once."""
 DISK_TASKS = 4
 """Bootstraps, looks into wheels and the like at once."""
+LEAST_AT_ONCE = 2
+"""Units at once on a machine of one core: while one waits for the disk, another compiles."""
 
 
-def jobs_of(
-    plan: Plan, settled: Mapping[str, Settled], machine: Machine, options: BuildOptions
-) -> dict[str, JobPlan]:
-    """The jobs of every unit; those that are not built are counted as if they were alone."""
-    building = {
-        label
-        for label, each in settled.items()
-        if not each.built or options.again_for(label in plan.requested) or options.look
-    }
-    parallel = max(1, min(options.parallel, len(building)))
-    return share(
-        {unit.label: unit.jobs for unit in plan.units},
-        machine,
-        parallel=parallel,
-        max_jobs=options.max_jobs,
-        nvcc_threads=options.nvcc_threads,
+def given(machine: Machine, options: BuildOptions) -> Machine:
+    """What the user gives of a machine: all that is free, or the memory of ``--memory``.
+
+    Raises:
+        UsageError: it has less memory than that.
+    """
+    asked, there = options.memory_bytes, machine.total_bytes
+    if asked is None:
+        return machine
+    if there is not None and asked > there:
+        raise UsageError(
+            f"--memory: {_gib(asked)} asked for, and all that there is are {_gib(there)}",
+            hint="ask for less, or leave it out (and FARM_MEMORY): then what is free is taken",
+        )
+    return replace(machine, memory_bytes=asked)
+
+
+def machine_before(cache: Path, options: BuildOptions) -> Machine:
+    """What is given of the machine that would compile, as far as is known without asking.
+
+    Of an engine that may be elsewhere that is what its last probe found.
+
+    Raises:
+        UsageError: it has less memory than was asked for.
+    """
+    known = None
+    if maybe_elsewhere(os.environ, options.engine):
+        from farm.engine.connect import remembered_machine
+
+        known = remembered_machine(cache)
+    return given(known or this_machine(), options)
+
+
+def jobs_of(unit: Unit, machine: Machine, options: BuildOptions) -> JobPlan:
+    """The jobs of a unit on what was given of a machine."""
+    return plan_jobs(
+        unit.jobs, machine, max_jobs=options.max_jobs, nvcc_threads=options.nvcc_threads
     )
+
+
+def at_once(machine: Machine, options: BuildOptions) -> int:
+    """How many units may be in their build at once: ``-j``, else one for each core.
+
+    Compilers of all of them share the cores, so more fill no gap; fewer leave cores idle while
+    one configures or links, and the end of a run to a single container (docs/benchmarks.md).
+    """
+    return options.parallel or max(LEAST_AT_ONCE, machine.cores)
 
 
 def capacity_of(machine: Machine, options: BuildOptions) -> dict[Resource, int]:
@@ -48,7 +84,10 @@ def capacity_of(machine: Machine, options: BuildOptions) -> dict[Resource, int]:
     return {
         Resource.NETWORK: NETWORK_TASKS,
         Resource.DISK: DISK_TASKS,
-        Resource.ENGINE: options.parallel,
-        Resource.CORES: machine.cores,
+        Resource.ENGINE: at_once(machine, options),
         Resource.MEMORY: machine.memory_bytes,
     }
+
+
+def _gib(size: int) -> str:
+    return f"{size / GIB:,.1f} GiB"

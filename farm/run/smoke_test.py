@@ -95,7 +95,7 @@ async def try_wheel(
     engine = await prerequisites.engine()
     told, on_gpu = await prerequisites.tasks.run(
         lambda: _on_engine(trial, staged, engine, bed),
-        {Resource.ENGINE: 1, Resource.CORES: 1},
+        {Resource.ENGINE: 1},
         priority=bed.priority,
     )
     return {

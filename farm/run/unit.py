@@ -239,11 +239,8 @@ class UnitBuild:
         return done.record.attempt if done else FIRST_ATTEMPT
 
     def _demand(self) -> dict[Resource, int]:
-        return {
-            Resource.ENGINE: 1,
-            Resource.CORES: self.jobs.cores,
-            Resource.MEMORY: self.jobs.memory_bytes,
-        }
+        """One call of a compiler: the gate shares out what all of them take together."""
+        return {Resource.ENGINE: 1, Resource.MEMORY: self.jobs.memory_bytes}
 
     def _lay_out(self, work: Work) -> None:
         manifest = work.identified.manifest
@@ -312,7 +309,7 @@ class UnitBuild:
                 aside=self.folder / "rejected",
                 compilers=attempt.compilers,
             ),
-            {Resource.DISK: 1, Resource.CORES: 1},
+            {Resource.DISK: 1},
             priority=self.priority,
         )
         wheel = attempt.exported / accepted.wheel.filename

@@ -15,6 +15,7 @@ from farm.errors import (
     InternalError,
     NeededUnitError,
     StorageError,
+    UsageError,
 )
 from farm.events import Notice, Outcome, UnitFinished
 from farm.host.files import FULL_ERRNOS, storage_error
@@ -22,6 +23,7 @@ from farm.run.estimates import seconds_of
 from farm.run.places import place_of
 from farm.run.repeat import repeat_command, reproduce_command
 from farm.run.resources import Resource
+from farm.run.share import capacity_of, given, jobs_of
 from farm.run.unit import Ended, UnitBuild
 from farm.store.bundle import NAME as BUNDLE
 
@@ -69,24 +71,39 @@ class Units:
         plan: Plan,
         context: RunContext,
         settled: Mapping[str, Settled],
-        jobs: Mapping[str, JobPlan],
     ) -> None:
         self.plan = plan
         self.context = context
         self.settled = settled
-        self.jobs = jobs
+        self.jobs: dict[str, JobPlan] = {}
         self.priorities = longest_paths(plan, seconds_of(plan, context.place))
         self._ways: dict[str, asyncio.Task[_Told]] = {}
         self._told: dict[str, _Told] = {}
+        self._refused: UsageError | None = None
         self._sharing: list[asyncio.Task[None]] = []
 
     async def run(self) -> None:
         """Let every unit go its way, and wait for all."""
         async with self.context.tasks.watched():
+            await self._size()
             for unit in self.plan.units:
                 self._ways[unit.label] = asyncio.ensure_future(self._way(unit))
             await asyncio.gather(*self._ways.values())
             await asyncio.gather(*self._sharing)
+
+    async def _size(self) -> None:
+        """Take the measure of the machine that compiles: what is shared, each unit's jobs.
+
+        More memory asked for than that one has is told by every unit.
+        """
+        context, options = self.context, self.context.options
+        try:
+            machine = given(await context.prerequisites.machine(), options)
+        except UsageError as error:
+            self._refused = error
+            return
+        context.tasks.resources.resize(capacity_of(machine, options))
+        self.jobs = {unit.label: jobs_of(unit, machine, options) for unit in self.plan.units}
 
     def reports(self) -> tuple[Report, ...]:
         """Every unit's report, in plan order; who has none was ended with the run."""
@@ -114,6 +131,8 @@ class Units:
         needs = [await self._ways[need.label] for need in unit.needs]
         if self.context.tasks.cancel.is_set():
             raise CancelledError("not tried: the run was cancelled")
+        if self._refused:
+            raise self._refused
         for need in needs:
             if need.result is None:
                 raise NeededUnitError(

@@ -35,7 +35,7 @@ def build(
     max_jobs: common.MaxJobs = None,
     nvcc_threads: common.NvccThreads = None,
     memory: common.Memory = None,
-    jobs: common.Parallel = 2,
+    jobs: common.Parallel = None,
     engine: common.Engine = "auto",
     progress: Annotated[
         str, typer.Option("--progress", help="auto, plain, quiet or json.")

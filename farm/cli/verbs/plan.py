@@ -29,7 +29,7 @@ def plan(
     max_jobs: common.MaxJobs = None,
     nvcc_threads: common.NvccThreads = None,
     memory: common.Memory = None,
-    jobs: common.Parallel = 2,
+    jobs: common.Parallel = None,
     locked: common.Locked = False,
     results: shared.Results = None,
     trust_key: shared.TrustKey = None,

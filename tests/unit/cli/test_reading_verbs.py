@@ -13,6 +13,7 @@ import pytest
 from farm import api
 from farm.debian import bases
 from farm.errors import ExitCode
+from farm.host.machine import this_machine
 from farm.load.baselocks import format_base_lock
 from farm.load.folders import cache_folder
 from farm.load.library import gather
@@ -118,10 +119,21 @@ def test_show_prints_the_reason_of_each_setting(farm: Farm, project: Path) -> No
 def test_a_plan_says_why_and_shows_the_arithmetic(farm: Farm, project: Path) -> None:
     out = farm("plan", "demo", "--memory", "7 GiB", "--jobs", "1").out
     assert out.startswith("demo@1.0.0:cpu  cannot be built yet\n  why       on purpose\n")
-    assert "÷ 3.0 GiB per job = 2)" in out
+    assert "within 7.0 GiB, 3.0 GiB for one that was never measured" in out
     assert "(measured on 14.2)" in out
     wanted = farm("plan", "demo", "--max-jobs", "77").out
     assert "MAX_JOBS=77, as you asked" in wanted
+
+
+def test_more_memory_than_there_is_is_refused_with_both_numbers(farm: Farm, project: Path) -> None:
+    there = this_machine().total_bytes
+    assert there
+    for verb in (["plan"], ["build"], ["build", "--dry-run"]):
+        ended = farm(*verb, "demo", "--memory", f"{there // 2**30 + 1000} GiB")
+        assert ended.code == ExitCode.USAGE
+        assert f"{there // 2**30 + 1000:,}.0 GiB asked for" in ended.err
+        assert f"all that there is are {there / 2**30:,.1f} GiB" in ended.err
+    assert not (project / "out").exists()
 
 
 def test_max_jobs_of_the_environment_are_the_users(

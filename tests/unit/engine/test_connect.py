@@ -10,15 +10,20 @@ import json
 import os
 import socket
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from farm.debian import toolbox
-from farm.engine.connect import choose, preference, user_engine
+from farm.engine.connect import choose, preference, remembered_machine, user_engine
 from farm.engine.probe import ProbeReport, dead_socket, probe_user_engine
+from farm.engine.where import maybe_elsewhere
 from farm.errors import CancelledError, EngineError, UsageError
+from farm.host.machine import Machine, this_machine
+from farm.run.options import BuildOptions
+from farm.run.share import machine_before
 from tests.support.farming import set_when
 
 if TYPE_CHECKING:
@@ -224,6 +229,54 @@ def test_a_probe_is_remembered_until_something_changes(docker: Docker, tmp_path:
     docker.write(docker.bin / "docker", (docker.bin / "docker").read_text() + "# upgraded")
     assert user_engine(cache, ignore) == first
     assert docker.build_count == 2
+
+
+def test_a_plan_knows_what_the_engine_had_when_it_was_asked_last(
+    docker: Docker, tmp_path: Path
+) -> None:
+    info = docker.with_buildx(WORKS)
+    docker.answer({**info, "NCPU": 64, "MemTotal": 270_000_000_000})
+    assert remembered_machine(tmp_path) is None
+    user_engine(tmp_path, ignore)
+    asked = docker.build_count
+    far = Machine(cores=64, memory_bytes=270_000_000_000, total_bytes=270_000_000_000)
+    assert remembered_machine(tmp_path) == far
+    assert machine_before(tmp_path, BuildOptions()) == far
+    assert machine_before(tmp_path, BuildOptions(memory_bytes=7)) == replace(far, memory_bytes=7)
+    with pytest.raises(UsageError, match=r"all that there is are 251\.5 GiB"):
+        machine_before(tmp_path, BuildOptions(memory_bytes=2**39))
+    assert machine_before(tmp_path, BuildOptions(engine="private")).cores == this_machine().cores
+    assert docker.build_count == asked
+
+
+@pytest.mark.parametrize("said", [{}, {"NCPU": 0, "MemTotal": 9}, {"NCPU": "64", "MemTotal": 9}])
+def test_an_engine_that_does_not_say_what_it_has_is_taken_for_this_machine(
+    docker: Docker, tmp_path: Path, said: dict[str, object]
+) -> None:
+    docker.answer({**docker.with_buildx(WORKS), **said})
+    user_engine(tmp_path, ignore)
+    assert remembered_machine(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("environment", "elsewhere"),
+    [
+        ({}, False),
+        ({"DOCKER_HOST": "unix:///run/docker.sock", "DOCKER_CONTEXT": "far"}, False),
+        ({"DOCKER_HOST": "ssh://far"}, True),
+        ({"DOCKER_CONTEXT": "far"}, True),
+        ({"DOCKER_CONTEXT": "default"}, False),
+    ],
+)
+def test_where_an_engine_may_be_is_told_by_what_clients_go_by(
+    tmp_path: Path, environment: dict[str, str], *, elsewhere: bool
+) -> None:
+    environment = {"DOCKER_CONFIG": str(tmp_path), **environment}
+    assert maybe_elsewhere(environment, "auto") is elsewhere
+    assert not maybe_elsewhere(environment, "private")
+    (tmp_path / "config.json").write_text('{"currentContext": "far"}')
+    chosen = not {"DOCKER_HOST", "DOCKER_CONTEXT"} & environment.keys()
+    assert maybe_elsewhere(environment, "user") is (elsewhere or chosen)
 
 
 def test_another_engine_behind_the_same_address_is_probed_again(

@@ -24,7 +24,7 @@ from farm.engine.docker import DockerEngine
 from farm.engine.endpoint import Endpoint
 from farm.engine.engine import Container
 from farm.errors import CancelledError, EngineError
-from farm.host.machine import this_machine
+from farm.host.machine import Machine, this_machine
 from farm.host.process import identify
 from tests.support.farming import set_when
 
@@ -138,7 +138,7 @@ def test_whose_end_cannot_be_told_is_taken_to_live() -> None:
 
 def test_an_engine_elsewhere_is_asked_what_it_has(tmp_path: Path) -> None:
     far = Client(tmp_path, "echo 64 270000000000", host="ssh://far").engine.capacity()
-    assert (far.cores, far.memory_bytes) == (64, 270_000_000_000)
+    assert far == Machine(cores=64, memory_bytes=270_000_000_000, total_bytes=270_000_000_000)
     odd = Client(tmp_path, "echo '<no value>'", host="tcp://far:2376")
     with pytest.raises(EngineError, match="does not say what it has"):
         odd.engine.capacity()

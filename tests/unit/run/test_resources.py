@@ -15,8 +15,8 @@ from farm.run.resources import Demand, Resource, Resources
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-CORES, MEMORY, NETWORK = Resource.CORES, Resource.MEMORY, Resource.NETWORK
-CAPACITY = {CORES: 4, MEMORY: 100, NETWORK: 2}
+ENGINE, MEMORY, NETWORK = Resource.ENGINE, Resource.MEMORY, Resource.NETWORK
+CAPACITY = {ENGINE: 4, MEMORY: 100, NETWORK: 2}
 
 
 async def settle() -> None:
@@ -63,10 +63,10 @@ def run(scene: Callable[[Crowd], object]) -> None:
 
 def test_the_longest_path_goes_first_and_equals_in_the_order_in_which_they_came() -> None:
     async def scene(crowd: Crowd) -> None:
-        crowd.come("holder", {CORES: 4})
+        crowd.come("holder", {ENGINE: 4})
         await settle()
         for name, priority in (("a", 1), ("b", 5), ("c", 1), ("d", 9)):
-            crowd.come(name, {CORES: 4}, priority)
+            crowd.come(name, {ENGINE: 4}, priority)
         await settle()
         order = []
         for _ in range(4):
@@ -105,8 +105,8 @@ def test_who_waits_for_memory_holds_up_nobody_who_only_needs_the_network() -> No
 
 def test_who_asks_for_more_than_there_is_gets_all_alone() -> None:
     async def scene(crowd: Crowd) -> None:
-        crowd.come("huge", {MEMORY: 10_000, CORES: 99}, 5)
-        crowd.come("small", {CORES: 1})
+        crowd.come("huge", {MEMORY: 10_000, ENGINE: 99}, 5)
+        crowd.come("small", {ENGINE: 1})
         await settle()
         assert crowd.inside == ["huge"]
         await crowd.go("huge")
@@ -115,11 +115,47 @@ def test_who_asks_for_more_than_there_is_gets_all_alone() -> None:
     run(scene)
 
 
+def test_more_or_less_of_something_counts_from_then_on() -> None:
+    async def scene(crowd: Crowd) -> None:
+        for name in "abc":
+            crowd.come(name, {NETWORK: 1})
+        await settle()
+        assert crowd.inside == ["a", "b"]
+        crowd.resources.resize(CAPACITY | {NETWORK: 3})
+        await settle()
+        assert crowd.inside == ["a", "b", "c"]
+        crowd.resources.resize(CAPACITY | {NETWORK: 1})
+        crowd.come("d", {NETWORK: 1})
+        await crowd.go("a")
+        await crowd.go("b")
+        assert crowd.inside == ["c"]
+        await crowd.go("c")
+        assert crowd.inside == ["d"]
+        crowd.resources.resize(CAPACITY)
+
+    run(scene)
+
+
+def test_who_gives_up_while_waiting_is_passed_over() -> None:
+    async def scene(crowd: Crowd) -> None:
+        for name in "ab":
+            crowd.come(name, {ENGINE: 4})
+        await settle()
+        crowd.come("c", {ENGINE: 4}, -1)
+        await settle()
+        crowd.tasks[1].cancel()
+        await crowd.go("a")
+        assert crowd.inside == ["c"]
+        del crowd.tasks[1]
+
+    run(scene)
+
+
 def test_once_closed_nobody_waits_and_nobody_comes_in() -> None:
     async def scene(crowd: Crowd) -> None:
-        crowd.come("holder", {CORES: 4})
+        crowd.come("holder", {ENGINE: 4})
         await settle()
-        crowd.come("waiting", {CORES: 1})
+        crowd.come("waiting", {ENGINE: 1})
         await settle()
         crowd.resources.close(CancelledError("over"))
         crowd.come("late", {})
@@ -174,7 +210,7 @@ def test_an_exception_inside_gives_back_what_was_held() -> None:
     async def play() -> None:
         resources = Resources(CAPACITY)
         with pytest.raises(ZeroDivisionError):
-            async with resources.take({CORES: 3}, 0):
+            async with resources.take({ENGINE: 3}, 0):
                 raise ZeroDivisionError
         assert resources.free == resources.capacity
 

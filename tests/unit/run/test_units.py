@@ -31,7 +31,7 @@ from farm.source import debs
 from farm.source.fetch import GoneError
 from farm.store.results import find_result
 from tests.support import debian
-from tests.support.fake_engine import COMPILE, TRIAL, Ends, FakeEngine
+from tests.support.fake_engine import COMPILE, TRIAL, Call, Ends, FakeEngine
 from tests.support.projects import planned, project_at
 
 if TYPE_CHECKING:
@@ -359,7 +359,7 @@ def test_no_more_builds_at_once_than_asked_for(tmp_path: Path) -> None:
 
 def test_memory_of_all_builds_together_stays_within_what_was_given(tmp_path: Path) -> None:
     farm = Farm(root=tmp_path, needs={f"p{n}": [] for n in range(4)})
-    # One job takes 2 GiB unless a recipe says otherwise: no two fit into 3.
+    # A compiler takes 2 GiB unless a recipe says otherwise: no two fit into 3.
     compiling: list[int] = []
     farm.engine.on_call = lambda _: compiling.append(
         sum(step == COMPILE for step, _ in list(farm.engine.running))
@@ -367,7 +367,33 @@ def test_memory_of_all_builds_together_stays_within_what_was_given(tmp_path: Pat
     farm.build(parallel=4, memory_bytes=3 << 30)
     assert max(compiling) == 1
     started = [event for event in farm.events if isinstance(event, UnitStarted)]
-    assert {event.max_jobs for event in started} == {1}
+    assert {event.max_jobs for event in started} == {farm.engine.machine.cores}
+
+
+def test_as_many_units_build_at_once_as_the_engines_machine_has_cores(tmp_path: Path) -> None:
+    engine = FakeEngine(cores=3)
+    together = threading.Barrier(3)
+
+    def meet(call: Call) -> None:
+        if call.step == COMPILE:
+            together.wait(PATIENCE_S)
+
+    engine.on_call = meet
+    farm = Farm(root=tmp_path, needs={f"p{n}": [] for n in range(6)}, engine=engine)
+    farm.build()
+    assert engine.most == 3
+
+
+def test_more_memory_than_the_engines_machine_has_is_refused_by_each_unit(tmp_path: Path) -> None:
+    engine = FakeEngine()
+    engine.machine = replace(engine.machine, total_bytes=16 << 30)
+    farm = Farm(root=tmp_path, needs={"a": [], "b": []}, engine=engine)
+    outcomes = farm.build(memory_bytes=17 << 30)
+    assert outcomes.exit_code == ExitCode.USAGE
+    told = [event.message for event in farm.events if isinstance(event, UnitFinished)]
+    wanted = "--memory: 17.0 GiB asked for, and all that there is are 16.0 GiB"
+    assert told == [wanted, wanted]
+    assert not engine.calls
 
 
 def test_a_chain_of_needs_is_followed_to_its_end(tmp_path: Path) -> None:
