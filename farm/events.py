@@ -139,10 +139,15 @@ class UnitFinished(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFinished(Event):
-    """The run is over, with the code that the process will end with."""
+    """The run is over, with the code that the process will end with.
+
+    ``forecast_s`` is how long it was to last by earlier builds of all its units; None where
+    not all of them were built here before, or not all that was to be built now was.
+    """
 
     exit_code: int
     seconds: float
+    forecast_s: float | None = None
 
 
 class Sink(Protocol):

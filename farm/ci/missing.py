@@ -55,7 +55,7 @@ def missing_units(  # noqa: PLR0913 - what a caller may want to choose
         LockError: one of them cannot be built yet: it would be absent without a word.
         PlanError: pins that are not what staged sources say.
     """
-    rows = {row.label: row for row in forecast(plan, place, options, shared)}
+    rows = {row.label: row for row in forecast(plan, place, options, shared).units}
     needs = _needs(plan, {label for label, row in rows.items() if not row.checked})
     wanted = set(needs)
     if among is not None:

@@ -11,11 +11,12 @@ if TYPE_CHECKING:
 
 
 class Gathered:
-    """A sink that keeps how each unit ended; ``seconds`` and ``folder`` are the run's."""
+    """A sink that keeps how each unit ended; its other values are the run's."""
 
     def __init__(self) -> None:
         self.folder = ""
         self.seconds = 0.0
+        self.forecast_s: float | None = None
         self._units: list[str] = []
         self._finished: dict[str, UnitFinished] = {}
         self._steps: dict[str, str] = {}
@@ -34,8 +35,8 @@ class Gathered:
                 self._finished[unit] = event
                 if unit not in self._units:
                     self._units.append(unit)
-            case RunFinished(seconds=seconds):
-                self.seconds = seconds
+            case RunFinished(seconds=seconds, forecast_s=forecast_s):
+                self.seconds, self.forecast_s = seconds, forecast_s
 
     @property
     def ended(self) -> list[UnitFinished]:

@@ -46,7 +46,7 @@ class MarkdownReport:
     def text(self, most_bytes: int = MOST_BYTES) -> str:
         """The page, cut between units where it would be longer."""
         rows = self.gathered.ended
-        parts = [f"### farm: {_total(rows, self.gathered.seconds)}\n\n", _HEAD]
+        parts = [f"### farm: {_total(rows, self.gathered)}\n\n", _HEAD]
         parts += [self._row(row) for row in rows]
         parts += ["\n"]
         parts += [self._failure(row) for row in rows if row.outcome is Outcome.FAILED]
@@ -91,10 +91,12 @@ def visible(text: str) -> str:
     return "".join(c for c in text if c.isprintable() or c in "\n\t")
 
 
-def _total(rows: list[UnitFinished], seconds: float) -> str:
+def _total(rows: list[UnitFinished], gathered: Gathered) -> str:
     counts = ((outcome, sum(row.outcome is outcome for row in rows)) for outcome in _ORDER)
     said = ", ".join(f"{count} {outcome.value}" for outcome, count in counts if count)
-    return f"{said or 'no unit'} in {duration(seconds)}"
+    forecast_s = gathered.forecast_s
+    forecast = f" (forecast: {duration(forecast_s)})" if forecast_s is not None else ""
+    return f"{said or 'no unit'} in {duration(gathered.seconds)}{forecast}"
 
 
 def _forecast(row: UnitFinished, seconds: float | None) -> str:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _LEAST_WIDTH = 60
+WORTH_SAYING_S = 10.0
+"""A run that is shorter, and was to be, is held against no forecast."""
 _SHORTEST_QUOTE = 6
 """A line of details that is shorter may be part of the message by accident."""
 
@@ -60,6 +62,8 @@ class Summary(Gathered):
                 text.append(", " if text else "")
                 text.append(f"{count} {outcome}", style=f"bold {GLYPHS[outcome][1]}")
         text.append(f" in {duration(self.seconds)}")
+        if self.forecast_s is not None and max(self.forecast_s, self.seconds) >= WORTH_SAYING_S:
+            text.append(f" (forecast: {duration(self.forecast_s)})")
         if self.folder:
             text.append(f"  {self.folder}", style="dim")
         return text

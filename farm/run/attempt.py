@@ -17,6 +17,7 @@ from farm.errors import (
     StorageError,
 )
 from farm.inspect.compilers import parse_compilers
+from farm.run.alone import CALLS, alone_s
 
 if TYPE_CHECKING:
     import threading
@@ -154,10 +155,20 @@ def _run(work: Work, number: int, sink: Sink, cancel: threading.Event) -> Attemp
         number=number,
         result=result,
         exported=exported,
-        status=read_mapping(exported / "status.json"),
+        status=_status(exported, work.jobs),
         compilers=_read_compilers(exported),
         steps=read_mapping(exported / STEPS),
     )
+
+
+def _status(exported: Path, jobs: JobPlan) -> dict[str, Any]:
+    """What the compile step said of itself, and how long it would have taken alone."""
+    status = read_mapping(exported / "status.json")
+    seconds = status.get("seconds")
+    if jobs.budget is None or not isinstance(seconds, (int, float)):
+        return status
+    alone = alone_s(exported / "logs" / CALLS, seconds, jobs.budget.cores)
+    return status if alone is None else status | {"alone_s": round(alone, 3)}
 
 
 def read_mapping(path: Path) -> dict[str, Any]:

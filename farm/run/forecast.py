@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 from farm.errors import LockError
 from farm.model.unit import ImageBase
 from farm.plan.resolve import lock_problem
+from farm.run.estimates import estimate_of
 from farm.run.lockstep import of_store, refuse_differing
+from farm.run.outlook import outlook, to_build
 from farm.run.settle import settle
 from farm.run.share import jobs_of, machine_before
 from farm.store.blobs import Store
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
     from farm.plan.plan import Plan
     from farm.run.options import BuildOptions, Workplace
+    from farm.run.outlook import Outlook
     from farm.run.settle import Settled
     from farm.store.remote import RemoteResults
 
@@ -52,10 +55,20 @@ class Forecast:
     folder: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forecasts:
+    """All units of a plan, in its order, and what those to be built may take together."""
+
+    units: tuple[Forecast, ...]
+    run: Outlook | None
+
+
 def forecast(
     plan: Plan, place: Workplace, options: BuildOptions, shared: RemoteResults | None = None
-) -> tuple[Forecast, ...]:
-    """Where each unit stands, in plan order; no engine is asked, nor the network but ``shared``.
+) -> Forecasts:
+    """Where each unit stands, and what the run may take.
+
+    No engine is asked, nor the network but ``shared``.
 
     Raises:
         UsageError: more memory is asked for than there is.
@@ -91,7 +104,10 @@ def forecast(
                 folder=str(result_folder(place.out, unit.key)),
             )
         )
-    return tuple(rows)
+    building = to_build(plan, settled, options)
+    estimates = {u.label: estimate_of(u, place) for u in plan.units if u.label in set(building)}
+    run = outlook(plan, building, estimates, machine, options)
+    return Forecasts(units=tuple(rows), run=run)
 
 
 def refuse_unbuildable(rows: Iterable[Forecast]) -> None:

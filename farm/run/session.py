@@ -147,7 +147,13 @@ def _to_the_end(units: Units) -> Outcomes:
             units={report.unit: str(report.outcome) for report in reports},
         )
         write_summary(context.run, summary)
-        context.sink(RunFinished(exit_code=summary.exit_code, seconds=summary.seconds))
+        context.sink(
+            RunFinished(
+                exit_code=summary.exit_code,
+                seconds=summary.seconds,
+                forecast_s=units.forecast_s(),
+            )
+        )
     return Outcomes(reports=reports, exit_code=summary.exit_code)
 
 

@@ -15,6 +15,8 @@ from farm.plan.resolve import lock_problem
 from farm.run.again import other_contents
 from farm.run.attempt import STEPS, Work, failure, run_attempt
 from farm.run.bundling import keep_bundle
+from farm.run.drift import drift
+from farm.run.estimates import earlier
 from farm.run.layout import write_context
 from farm.run.lockstep import require_lockstep
 from farm.run.logs import CALLS, compose
@@ -302,6 +304,7 @@ class UnitBuild:
     ) -> Result:
         from farm.run.acceptance import accept, put_aside
 
+        place = self.context.place
         accepted = await self.context.tasks.run(
             lambda: accept(
                 attempt.exported,
@@ -323,6 +326,8 @@ class UnitBuild:
             error.hint = "; ".join(filter(None, (error.hint, aside)))
             raise
         made = record(accepted=replace(accepted, tried=tried))
+        for text in await self._task(lambda: drift(made, earlier(self.unit.key, place))):
+            self.context.sink(Notice(text=text, unit=self.unit.label))
         result = await self._task(lambda: self._keep(work, wheel, made))
         return await self._show(result)
 

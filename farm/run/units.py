@@ -19,7 +19,8 @@ from farm.errors import (
 )
 from farm.events import Notice, Outcome, UnitFinished
 from farm.host.files import FULL_ERRNOS, storage_error
-from farm.run.estimates import seconds_of
+from farm.run.estimates import estimates_of
+from farm.run.outlook import outlook, to_build
 from farm.run.places import place_of
 from farm.run.repeat import repeat_command, reproduce_command
 from farm.run.resources import Resource
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from farm.model.unit import Unit
     from farm.plan.jobs import JobPlan
     from farm.plan.plan import Plan
+    from farm.run.outlook import Outlook
     from farm.run.run_context import RunContext
     from farm.run.settle import Settled
     from farm.store.results import Result
@@ -76,7 +78,10 @@ class Units:
         self.context = context
         self.settled = settled
         self.jobs: dict[str, JobPlan] = {}
-        self.priorities = longest_paths(plan, seconds_of(plan, context.place))
+        self.estimates = estimates_of(plan, context.place)
+        seconds = {label: each.seconds for label, each in self.estimates.items()}
+        self.priorities = longest_paths(plan, seconds)
+        self.outlook: Outlook | None = None
         self._ways: dict[str, asyncio.Task[_Told]] = {}
         self._told: dict[str, _Told] = {}
         self._refused: UsageError | None = None
@@ -103,6 +108,9 @@ class Units:
             self._refused = error
             return
         context.tasks.resources.resize(capacity_of(machine, options))
+        if not options.look:
+            building = to_build(self.plan, self.settled, options)
+            self.outlook = outlook(self.plan, building, self.estimates, machine, options)
         self.jobs = {unit.label: jobs_of(unit, machine, options) for unit in self.plan.units}
 
     def reports(self) -> tuple[Report, ...]:
@@ -114,6 +122,14 @@ class Units:
             else Report(unit=unit.label, outcome=ended[0], exit_code=ended[1])
             for unit in self.plan.units
         )
+
+    def forecast_s(self) -> float | None:
+        """How long the run was to last, if that can be held against how long it did."""
+        if self.outlook is None or self.outlook.guessed:
+            return None
+        told = {report.unit: report.outcome for report in self.reports()}
+        built = all(told[label] is Outcome.BUILT for label in self.outlook.units)
+        return round(self.outlook.seconds, 3) if built else None
 
     async def _way(self, unit: Unit) -> _Told:
         started = time.time()

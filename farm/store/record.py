@@ -145,7 +145,8 @@ class Record:
     """Rules that preflight knew to be broken, if it was built with ``--no-preflight``."""
     compile: dict[str, Any] = field(default_factory=dict)
     """What the compile step measured, also where the engine's cache answered: ``exit_status``,
-    ``jobs`` (with how many it ran), ``seconds``, ``user_s``, ``sys_s``, ``peak_rss_bytes`` (its
+    ``jobs`` (with how many it ran), ``seconds``, ``alone_s`` (what was left without others that
+    compiled beside it), ``user_s``, ``sys_s``, ``peak_rss_bytes`` (its
     largest process), ``oom_kills``, ``argv``, first and last lines of its log; ``steps``, where
     the build was stopped after configuring."""
     contents: dict[str, Any] = field(default_factory=dict)

@@ -17,6 +17,9 @@ Check = Annotated[
     bool,
     typer.Option("--check", help="End with an error if a unit cannot be built yet; for CI."),
 ]
+Explain = Annotated[
+    bool, typer.Option("--explain", help="Show the arithmetic behind the forecast, too.")
+]
 
 
 def plan(
@@ -35,6 +38,7 @@ def plan(
     trust_key: shared.TrustKey = None,
     no_preflight: common.NoPreflight = False,
     check: Check = False,
+    explain: Explain = False,
     as_json: common.AsJson = False,
 ) -> None:
     """Show what would be built and why; no engine is asked."""
@@ -51,7 +55,7 @@ def plan(
         memory_bytes=common.memory_bytes(memory),
         results=shared.shared_of(results, trust_key, read_only=True),
     )
-    rows = show_plan(made, place, options, as_json=as_json)
+    rows = show_plan(made, place, options, as_json=as_json, explain=explain)
     if check:
         from farm.run.forecast import refuse_unbuildable
 
@@ -59,15 +63,17 @@ def plan(
 
 
 def show_plan(
-    plan: Plan, place: Workplace, options: BuildOptions, *, as_json: bool
+    plan: Plan, place: Workplace, options: BuildOptions, *, as_json: bool, explain: bool = False
 ) -> tuple[Forecast, ...]:
     """Print a plan as text, or as JSON; its rows."""
+    from farm.console.outlook import outlook_lines
     from farm.run.forecast import forecast
     from farm.run.sharing import open_shared
 
-    rows = forecast(plan, place, options, open_shared(options, shared.tell))
+    found = forecast(plan, place, options, open_shared(options, shared.tell))
+    rows = found.units
     if as_json:
-        common.print_json({"units": rows})
+        common.print_json({"units": rows, "run": found.run.as_json if found.run else None})
         return rows
     for row in rows:
         typer.echo(f"{row.label}  {row.standing}")
@@ -85,4 +91,7 @@ def show_plan(
         if row.needs:
             typer.echo(f"  needs     {', '.join(row.needs)}")
         typer.echo(f"  identity  {row.identity or 'known once its base and needed wheels exist'}")
+    if found.run:
+        for line in outlook_lines(found.run, explained=explain):
+            typer.echo(line)
     return rows

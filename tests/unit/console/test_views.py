@@ -227,6 +227,17 @@ def test_the_summary_has_every_unit_in_plan_order(tmp_path: Path) -> None:
     ]
 
 
+def test_the_end_of_a_run_stands_beside_its_forecast_where_that_is_worth_it() -> None:
+    def total(seconds: float, forecast_s: float | None) -> str:
+        over = RunFinished(exit_code=0, seconds=seconds, forecast_s=forecast_s)
+        return summary([*run("x.whl")[:-1], over], 140)[-1]
+
+    assert " in 1m 40s (forecast: 1m 30s)  out/r" in total(100, 90)
+    assert "forecast" in total(5, 90)
+    assert "forecast" not in total(100, None)
+    assert "forecast" not in total(9, 3)
+
+
 def test_in_80_columns_results_stand_below_their_units_and_wheels_stay_whole() -> None:
     lines = summary(run("/elsewhere/" + "long_name_" * 9 + ".whl"), 80)
     assert lines[1] == "    " + "long_name_" * 9 + ".whl"

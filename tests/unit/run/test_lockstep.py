@@ -142,7 +142,7 @@ def test_each_archive_is_read_once_for_all_units(project: Project, tmp_path: Pat
 
 def test_a_plan_refuses_what_differs(project: Project, tmp_path: Path) -> None:
     place = Workplace(project=project, out=tmp_path / "out", cache=tmp_path / "cache")
-    (row,) = forecast(api.plan(project, "demo"), place, BuildOptions())
+    (row,) = forecast(api.plan(project, "demo"), place, BuildOptions()).units
     assert len(row.lockstep) == 2
     path = project.root / "recipes/sources/demo/cmake/tool.cmake"
     path.write_text(PIN.upper().lower().replace("git_tag 8", "GIT_TAG 7"))

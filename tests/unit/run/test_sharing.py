@@ -57,7 +57,7 @@ def wheels(farm: Farm) -> dict[str, bytes]:
 
 def standings(farm: Farm, shared: Shared, **options: Any) -> dict[str, str]:
     asked = BuildOptions(results=shared, **options)
-    rows = forecast(farm.plan(), farm.place, asked, open_shared(asked, print))
+    rows = forecast(farm.plan(), farm.place, asked, open_shared(asked, print)).units
     return {row.label.partition("@")[0]: f"{row.standing}: {row.why}" for row in rows}
 
 
