@@ -74,13 +74,42 @@ def pack(units: tuple[Missing, ...], *, jobs: int | None, levels: int | None) ->
         UsageError: for that, units for different runners would have to be in one job.
     """
     last = None if levels is None else levels - 1
-    by_level: dict[int, list[Missing]] = {}
-    for unit, level in chain(units):
-        by_level.setdefault(level if last is None else min(level, last), []).append(unit)
+    found = {u.label: level if last is None else min(level, last) for u, level in chain(units)}
+    if jobs:
+        found |= _anywhere(units, found, jobs)
     made: list[Job] = []
-    for level, here in sorted(by_level.items()):
+    for level in sorted(set(found.values())):
+        here = [unit for unit in units if found[unit.label] == level]
         made += [Job(level=level, units=each) for each in _pack_level(here, jobs)]
     return _with_needs(made)
+
+
+def _anywhere(units: tuple[Missing, ...], levels: dict[str, int], jobs: int) -> dict[str, int]:
+    """Levels for what needs nothing and nothing needs: where each lengthens the run least.
+
+    A level lasts as long as its longest unit at least: the next one waits for all of it.
+    """
+    needed = {label for unit in units for label in unit.needs}
+    free = [unit for unit in units if not unit.needs and unit.label not in needed]
+    loads = [0.0] * (max(levels.values(), default=0) + 1)
+    longest = list(loads)
+
+    def put(unit: Missing, level: int) -> None:
+        loads[level] += unit.seconds
+        longest[level] = max(longest[level], unit.seconds)
+
+    for unit in units:
+        if unit.needs or unit.label in needed:
+            put(unit, levels[unit.label])
+    found = {}
+    for unit in sorted(free, key=lambda unit: -unit.seconds):
+        lengthened = [
+            max((load + unit.seconds) / jobs, most, unit.seconds) - max(load / jobs, most)
+            for load, most in zip(loads, longest, strict=True)
+        ]
+        found[unit.label] = lengthened.index(min(lengthened))
+        put(unit, found[unit.label])
+    return found
 
 
 def spread(jobs: Sequence[Job]) -> float:

@@ -34,6 +34,14 @@ def by_level(jobs: Sequence[Job]) -> list[list[Job]]:
     return [list(found) for _, found in groupby(jobs, key=lambda job: job.level)]
 
 
+def test_what_has_to_do_with_no_other_is_built_where_it_lengthens_nothing() -> None:
+    """A long unit would hold up all that needs another, though it has time until the end."""
+    units = (unit("long", 1000), unit("root", 50), unit("leaf", 900, "root"), unit("short", 40))
+    first, second = by_level(pack(units, jobs=2, levels=None))
+    assert labels(first) == [["root"], ["short"]]
+    assert labels(second) == [["long"], ["leaf"]]
+
+
 @st.composite
 def some_units(draw: st.DrawFn) -> tuple[Missing, ...]:
     """Units in plan order, each with all that it needs, over however many others."""
