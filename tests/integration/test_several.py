@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,18 @@ pytestmark = pytest.mark.engine
 
 ONE, TWO, BROKEN, SLOW = (f"tiny@1.0:{name}" for name in ("nap1", "nap2", "broken", "slow"))
 NAP_S = 6
+ROUNDED_S = 0.002
+"""By how much the end of a call may seem later than it was."""
+BUDGET_GIB = 12
+"""Two compilers of 5 GiB fit into it, three do not."""
+ONE_FILE = '["tiny/core.c"]'
+TWO_FILES = (
+    '["tiny/core.c", (open("tiny/many.c", "w").write("".join('
+    '"double f%d(double x) { return 0 %s; }" % '
+    '(n, "".join("+ x * %d / (x + %d)" % (n, i) for i in range(1, 30))) '
+    'for n in range(900))), "tiny/many.c")[1]]'
+)
+"""With one that is written first, and takes a compiler some seconds."""
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +86,39 @@ def test_one_at_a_time_does_not_overlap(at_once: Done, farm: Farm) -> None:
     assert done.code == 0, done.said
     spans = sorted(done.span(unit, "compile") for unit in (ONE, TWO))
     assert spans[0][1] <= spans[1][0]
+
+
+def test_three_units_at_once_stay_within_the_budget_that_none_of_them_has_alone(
+    farm: Farm, tmp_path: Path
+) -> None:
+    root = copy_project("faults", tmp_path / "project")
+    recipe = root / "recipes/tiny.yaml"
+    recipe.write_text(
+        recipe.read_text().replace("memory_per_job: 64 MiB", "memory_per_job: 5 GiB")
+    )
+    env = f'env: {{{{TINY_SLEEP_S: "{NAP_S}", NAP: "{{}}"}}}}'  # so that all have begun
+    for number in (1, 2, 3):
+        edit = f"{{file: setup.py, replace: '{ONE_FILE}', by: '{TWO_FILES}', reason: takes time}}"
+        add_variant(root, f"large{number}", env.format(number), f"edits: [{edit}]")
+    units = [f"tiny@1.0:large{number}" for number in (1, 2, 3)]
+    here = Farm(root=root, cache=farm.cache)
+    done = here.build("-j", "3", "--memory", f"{BUDGET_GIB} GiB", *units)
+    assert done.code == 0, done.said
+    calls = [
+        json.loads(line)
+        for unit in units
+        for line in (here.result(unit.split(":")[1]) / "logs/calls.jsonl").read_text().splitlines()
+    ]
+    assert sum(call["source"].endswith("many.c") for call in calls) == len(units)
+    for moment in sorted(call["began_s"] for call in calls):
+        running = [
+            c for c in calls if c["began_s"] <= moment < c["began_s"] + c["wall_s"] - ROUNDED_S
+        ]
+        assert sum(call["predicted_bytes"] for call in running) <= BUDGET_GIB << 30
+        assert len(running) <= len(os.sched_getaffinity(0))
+    record = here.record("large1")
+    assert f"within {BUDGET_GIB}.0 GiB, 5.0 GiB for one" in record["jobs"]
+    assert 0 < record["compile"]["alone_s"] <= record["compile"]["seconds"]
 
 
 def test_two_farms_build_the_same_unit_once(at_once: Done, farm: Farm) -> None:
