@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-CALLS = "calls.jsonl"
-"""A line for each call of a compiler, in the logs of a compile (farm.inside.step)."""
 MOST_BYTES = 1 << 28
 """Of more, nothing is made: a vLLM has some thousand lines."""
 
@@ -24,10 +22,11 @@ MOST_BYTES = 1 << 28
 def alone_s(path: Path, seconds: float, cores: int) -> float | None:
     """Seconds of a compile that took ``seconds``, had it had all cores for itself.
 
+    ``path`` is the file with a line for each call of a compiler (docs/reference/calls.md).
     None where nothing was written of its calls.
     """
     try:
-        if path.stat().st_size > MOST_BYTES:
+        if path.is_symlink() or path.stat().st_size > MOST_BYTES:
             return None
         with path.open(encoding="utf-8", errors="replace") as lines:
             calls = sorted(_changes(lines))

@@ -17,7 +17,8 @@ from farm.errors import (
     StorageError,
 )
 from farm.inspect.compilers import parse_compilers
-from farm.run.alone import CALLS, alone_s
+from farm.run.alone import alone_s
+from farm.run.logs import CALLS
 
 if TYPE_CHECKING:
     import threading

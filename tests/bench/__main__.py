@@ -11,10 +11,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from tests.bench import commands, planning, plot
+from tests.bench import commands, planning, plot, scale
 from tests.bench.measure import Comparison, machine
 
-PARTS = ("start", "no-op", "forced", "plan", "planning")
+PARTS = ("start", "no-op", "forced", "plan", "planning", "scale")
 
 
 def main() -> int:
@@ -26,10 +26,12 @@ def main() -> int:
         compared = _compared(Path(folder), options)
         plan_s = _plan(options) if "plan" in options.parts else ()
         planned = _planned(Path(folder), options) if "planning" in options.parts else []
+    scaled = _scaled() if "scale" in options.parts else []
     if options.plot and planned:
         options.plot.write_text(plot.svg(planned, about), encoding="utf-8")
     if options.json:
         result = _as_json(about, compared, planned) | {"plan_s": plan_s}
+        result["scale"] = [each.as_json() for each in scaled]
         options.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     return 0
 
@@ -51,7 +53,7 @@ def _options() -> argparse.Namespace:
 
 def _compared(folder: Path, options: argparse.Namespace) -> list[Comparison]:
     found = []
-    if set(options.parts) - {"plan", "planning"}:
+    if set(options.parts) - {"plan", "planning", "scale"}:
         _say(f"\n{'':9} {'farm':>9} {'other':>9} {'ratio':>7} {'goal':>7}")
     if "start" in options.parts:
         found.append(commands.start_up(options.pairs))
@@ -116,6 +118,22 @@ def _planned(folder: Path, options: argparse.Namespace) -> list[planning.Planned
         f"a unit of the upper half costs {grown:.2f}× one of the lower half "
         f"(linear: under {planning.LINEAR:g}×) {_mark(met=grown < planning.LINEAR)}"
     )
+    return found
+
+
+def _scaled() -> list[scale.Scaled]:
+    _say(
+        f"\n{'scale':9} {'units':>7} {'hosts':>6} {'took':>9} {'work':>9} {'path':>9} "
+        f"{'ratio':>7} {'goal':>7} {'deciding':>11}"
+    )
+    found = scale.measure()
+    for each in found:
+        hours = [f"{s / 60:.0f} min" for s in (each.makespan_s, each.work_bound_s, each.path_s)]
+        _say(
+            f"{'':9} {each.units:7,} {each.hosts:6} {hours[0]:>9} {hours[1]:>9} {hours[2]:>9} "
+            f"{each.ratio:6.2f}× {f'≤{scale.GOAL:g}×':>7} {_mark(met=each.met)} "
+            f"{each.scheduler_s:7.2f} s  {each.how}, {each.most_at_once} units at once"
+        )
     return found
 
 
