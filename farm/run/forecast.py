@@ -57,10 +57,14 @@ class Forecast:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecasts:
-    """All units of a plan, in its order, and what those to be built may take together."""
+    """All units of a plan, in its order, and what those to be built may take together.
+
+    ``machine_known`` is False where the engine may be elsewhere, and was never asked.
+    """
 
     units: tuple[Forecast, ...]
     run: Outlook | None
+    machine_known: bool
 
 
 def forecast(
@@ -78,7 +82,7 @@ def forecast(
     compared = {unit.label: comparer.compare(unit) for unit in plan.units}
     refuse_differing(each for pins in compared.values() for each in pins)
     settled = settle(plan, place, locked=options.locked, shared=shared)
-    machine = machine_before(place.cache, options)
+    machine, known = machine_before(place.cache, options)
     rows = []
     for each in settled.values():
         unit, jobs = each.unit, jobs_of(each.unit, machine, options)
@@ -107,7 +111,7 @@ def forecast(
     building = to_build(plan, settled, options)
     estimates = {u.label: estimate_of(u, place) for u in plan.units if u.label in set(building)}
     run = outlook(plan, building, estimates, machine, options)
-    return Forecasts(units=tuple(rows), run=run)
+    return Forecasts(units=tuple(rows), run=run, machine_known=known)
 
 
 def refuse_unbuildable(rows: Iterable[Forecast]) -> None:

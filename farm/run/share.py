@@ -6,6 +6,7 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from farm.engine.limits import most_for_builds
 from farm.engine.where import maybe_elsewhere
 from farm.errors import UsageError
 from farm.host.machine import this_machine
@@ -31,34 +32,38 @@ LEAST_AT_ONCE = 2
 def given(machine: Machine, options: BuildOptions) -> Machine:
     """What the user gives of a machine: all that is free, or the memory of ``--memory``.
 
+    A little always stays with the machine: see `farm.engine.limits`.
+
     Raises:
-        UsageError: it has less memory than that.
+        UsageError: it has less memory for builds than that.
     """
     asked, there = options.memory_bytes, machine.total_bytes
-    if asked is None:
-        return machine
-    if there is not None and asked > there:
+    if there is None:
+        return machine if asked is None else replace(machine, memory_bytes=asked)
+    most = most_for_builds(there)
+    if asked is not None and asked > most:
         raise UsageError(
-            f"--memory: {_gib(asked)} asked for, and all that there is are {_gib(there)}",
+            f"--memory: {_gib(asked)} asked for, and builds can have {_gib(most)} of the "
+            f"{_gib(there)} that there are",
             hint="ask for less, or leave it out (and FARM_MEMORY): then what is free is taken",
         )
-    return replace(machine, memory_bytes=asked)
+    return replace(machine, memory_bytes=min(asked or machine.memory_bytes, most))
 
 
-def machine_before(cache: Path, options: BuildOptions) -> Machine:
-    """What is given of the machine that would compile, as far as is known without asking.
+def machine_before(cache: Path, options: BuildOptions) -> tuple[Machine, bool]:
+    """What is given of the machine that would compile, and whether that is known unasked.
 
-    Of an engine that may be elsewhere that is what its last probe found.
+    Of an engine that may be elsewhere that is what its last probe found, else this machine's.
 
     Raises:
         UsageError: it has less memory than was asked for.
     """
-    known = None
-    if maybe_elsewhere(os.environ, options.engine):
-        from farm.engine.connect import remembered_machine
+    if not maybe_elsewhere(os.environ, options.engine):
+        return given(this_machine(), options), True
+    from farm.engine.connect import remembered_machine
 
-        known = remembered_machine(cache)
-    return given(known or this_machine(), options)
+    known = remembered_machine(cache)
+    return given(known or this_machine(), options), known is not None
 
 
 def jobs_of(unit: Unit, machine: Machine, options: BuildOptions) -> JobPlan:

@@ -86,6 +86,9 @@ def test_one_at_a_time_does_not_overlap(at_once: Done, farm: Farm) -> None:
     assert done.code == 0, done.said
     spans = sorted(done.span(unit, "compile") for unit in (ONE, TWO))
     assert spans[0][1] <= spans[1][0]
+    over = done.events[-1]  # both were built before: how long they take was known
+    assert over["forecast_s"] > 2 * NAP_S
+    assert over["seconds"] > 2 * NAP_S
 
 
 def test_three_units_at_once_stay_within_the_budget_that_none_of_them_has_alone(

@@ -17,6 +17,10 @@ Check = Annotated[
     bool,
     typer.Option("--check", help="End with an error if a unit cannot be built yet; for CI."),
 ]
+_UNKNOWN = (
+    "planned for this machine: the engine that DOCKER_HOST or docker's context names was not "
+    "asked yet; a build asks it"
+)
 Explain = Annotated[
     bool, typer.Option("--explain", help="Show the arithmetic behind the forecast, too.")
 ]
@@ -67,6 +71,7 @@ def show_plan(
 ) -> tuple[Forecast, ...]:
     """Print a plan as text, or as JSON; its rows."""
     from farm.console.outlook import outlook_lines
+    from farm.events import Notice
     from farm.run.forecast import forecast
     from farm.run.sharing import open_shared
 
@@ -91,6 +96,8 @@ def show_plan(
         if row.needs:
             typer.echo(f"  needs     {', '.join(row.needs)}")
         typer.echo(f"  identity  {row.identity or 'known once its base and needed wheels exist'}")
+    if not found.machine_known:
+        shared.tell(Notice(text=_UNKNOWN))
     if found.run:
         for line in outlook_lines(found.run, explained=explain):
             typer.echo(line)

@@ -132,7 +132,7 @@ def test_more_memory_than_there_is_is_refused_with_both_numbers(farm: Farm, proj
         ended = farm(*verb, "demo", "--memory", f"{there // 2**30 + 1000} GiB")
         assert ended.code == ExitCode.USAGE
         assert f"{there // 2**30 + 1000:,}.0 GiB asked for" in ended.err
-        assert f"all that there is are {there / 2**30:,.1f} GiB" in ended.err
+        assert f"of the {there / 2**30:,.1f} GiB that there are" in ended.err
     assert not (project / "out").exists()
 
 

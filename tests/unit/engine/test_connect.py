@@ -18,6 +18,7 @@ import pytest
 
 from farm.debian import toolbox
 from farm.engine.connect import choose, preference, remembered_machine, user_engine
+from farm.engine.limits import most_for_builds
 from farm.engine.probe import ProbeReport, dead_socket, probe_user_engine
 from farm.engine.where import maybe_elsewhere
 from farm.errors import CancelledError, EngineError, UsageError
@@ -241,11 +242,14 @@ def test_a_plan_knows_what_the_engine_had_when_it_was_asked_last(
     asked = docker.build_count
     far = Machine(cores=64, memory_bytes=270_000_000_000, total_bytes=270_000_000_000)
     assert remembered_machine(tmp_path) == far
-    assert machine_before(tmp_path, BuildOptions()) == far
-    assert machine_before(tmp_path, BuildOptions(memory_bytes=7)) == replace(far, memory_bytes=7)
-    with pytest.raises(UsageError, match=r"all that there is are 251\.5 GiB"):
+    most = replace(far, memory_bytes=most_for_builds(270_000_000_000))
+    assert machine_before(tmp_path, BuildOptions()) == (most, True)
+    less = replace(far, memory_bytes=7)
+    assert machine_before(tmp_path, BuildOptions(memory_bytes=7)) == (less, True)
+    with pytest.raises(UsageError, match=r"builds can have 249\.5 GiB of the 251\.5 GiB that"):
         machine_before(tmp_path, BuildOptions(memory_bytes=2**39))
-    assert machine_before(tmp_path, BuildOptions(engine="private")).cores == this_machine().cores
+    here, known = machine_before(tmp_path, BuildOptions(engine="private"))
+    assert (here.cores, known) == (this_machine().cores, True)
     assert docker.build_count == asked
 
 
@@ -256,6 +260,7 @@ def test_an_engine_that_does_not_say_what_it_has_is_taken_for_this_machine(
     docker.answer({**docker.with_buildx(WORKS), **said})
     user_engine(tmp_path, ignore)
     assert remembered_machine(tmp_path) is None
+    assert not machine_before(tmp_path, BuildOptions())[1]
 
 
 @pytest.mark.parametrize(

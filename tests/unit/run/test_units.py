@@ -391,7 +391,9 @@ def test_more_memory_than_the_engines_machine_has_is_refused_by_each_unit(tmp_pa
     outcomes = farm.build(memory_bytes=17 << 30)
     assert outcomes.exit_code == ExitCode.USAGE
     told = [event.message for event in farm.events if isinstance(event, UnitFinished)]
-    wanted = "--memory: 17.0 GiB asked for, and all that there is are 16.0 GiB"
+    wanted = (
+        "--memory: 17.0 GiB asked for, and builds can have 15.0 GiB of the 16.0 GiB that there are"
+    )
     assert told == [wanted, wanted]
     assert not engine.calls
 
