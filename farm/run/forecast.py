@@ -20,7 +20,9 @@ from farm.store.results import result_folder
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from farm.plan.jobs import JobPlan
     from farm.plan.plan import Plan
+    from farm.run.lockstep import Compared
     from farm.run.options import BuildOptions, Workplace
     from farm.run.outlook import Outlook
     from farm.run.settle import Settled
@@ -83,35 +85,40 @@ def forecast(
     refuse_differing(each for pins in compared.values() for each in pins)
     settled = settle(plan, place, locked=options.locked, shared=shared)
     machine, known = machine_before(place.cache, options)
-    rows = []
-    for each in settled.values():
-        unit, jobs = each.unit, jobs_of(each.unit, machine, options)
-        standing, why = _standing(each, plan, place)
-        rows.append(
-            Forecast(
-                label=unit.label,
-                standing=standing,
-                checked=standing == "built" and each.checked,
-                why=why,
-                requested=unit.label in plan.requested,
-                toolchain=unit.toolchain,
-                archs=unit.archs,
-                python=unit.python,
-                host_compiler="-".join(unit.host_compiler),
-                needs=tuple(need.label for need in unit.needs),
-                refused=plan.refused.get(unit.label, ()),
-                lockstep=tuple(map(str, compared[unit.label])),
-                max_jobs=jobs.max_jobs,
-                jobs=jobs.arithmetic,
-                jobs_reason=unit.jobs.reason,
-                identity=each.identified.identity if each.identified else "",
-                folder=str(result_folder(place.out, unit.key)),
-            )
-        )
+    rows = tuple(
+        _row(each, plan, place, jobs_of(each.unit, machine, options), compared[label])
+        for label, each in settled.items()
+    )
     building = to_build(plan, settled, options)
     estimates = {u.label: estimate_of(u, place) for u in plan.units if u.label in set(building)}
     run = outlook(plan, building, estimates, machine, options)
-    return Forecasts(units=tuple(rows), run=run, machine_known=known)
+    return Forecasts(units=rows, run=run, machine_known=known)
+
+
+def _row(
+    each: Settled, plan: Plan, place: Workplace, jobs: JobPlan, compared: Iterable[Compared]
+) -> Forecast:
+    unit = each.unit
+    standing, why = _standing(each, plan, place)
+    return Forecast(
+        label=unit.label,
+        standing=standing,
+        checked=standing == "built" and each.checked,
+        why=why,
+        requested=unit.label in plan.requested,
+        toolchain=unit.toolchain,
+        archs=unit.archs,
+        python=unit.python,
+        host_compiler="-".join(unit.host_compiler),
+        needs=tuple(need.label for need in unit.needs),
+        refused=plan.refused.get(unit.label, ()),
+        lockstep=tuple(map(str, compared)),
+        max_jobs=jobs.max_jobs,
+        jobs=jobs.arithmetic,
+        jobs_reason=unit.jobs.reason,
+        identity=each.identified.identity if each.identified else "",
+        folder=str(result_folder(place.out, unit.key)),
+    )
 
 
 def refuse_unbuildable(rows: Iterable[Forecast]) -> None:
