@@ -11,10 +11,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from tests.bench import commands, planning, plot, scale
+from tests.bench import commands, gate, planning, plot, pool, scale, together
 from tests.bench.measure import Comparison, machine
 
-PARTS = ("start", "no-op", "forced", "plan", "planning", "scale")
+PARTS = ("start", "no-op", "forced", "gate", "plan", "planning", "scale")
+HEAVY = ("pool", "together")
+"""Only where asked for: they compile for half an hour."""
 
 
 def main() -> int:
@@ -26,11 +28,12 @@ def main() -> int:
         compared = _compared(Path(folder), options)
         plan_s = _plan(options) if "plan" in options.parts else ()
         planned = _planned(Path(folder), options) if "planning" in options.parts else []
+        pooled = _pooled(Path(folder)) if "pool" in options.parts else []
     scaled = _scaled() if "scale" in options.parts else []
     if options.plot and planned:
         options.plot.write_text(plot.svg(planned, about), encoding="utf-8")
     if options.json:
-        result = _as_json(about, compared, planned) | {"plan_s": plan_s}
+        result = _as_json(about, compared, planned) | {"plan_s": plan_s, "pool": pooled}
         result["scale"] = [each.as_json() for each in scaled]
         options.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     return 0
@@ -38,13 +41,15 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}")
+    parser.add_argument(
+        "parts", nargs="*", metavar="PART", help=f"of {', '.join((*PARTS, *HEAVY))}"
+    )
     parser.add_argument("--pairs", type=int, default=11, help="pairs of runs of each comparison")
     parser.add_argument("--repeats", type=int, default=5, help="processes of each plan's size")
     parser.add_argument("--json", type=Path, help="write every figure to this file")
     parser.add_argument("--plot", type=Path, help="draw the growth of planning as SVG")
     options = parser.parse_args()
-    unknown = set(options.parts) - set(PARTS)
+    unknown = set(options.parts) - {*PARTS, *HEAVY}
     if unknown:
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
     options.parts = options.parts or list(PARTS)
@@ -53,7 +58,7 @@ def _options() -> argparse.Namespace:
 
 def _compared(folder: Path, options: argparse.Namespace) -> list[Comparison]:
     found = []
-    if set(options.parts) - {"plan", "planning", "scale"}:
+    if set(options.parts) - {"plan", "planning", "scale", "pool"}:
         _say(f"\n{'':9} {'farm':>9} {'other':>9} {'ratio':>7} {'goal':>7}")
     if "start" in options.parts:
         found.append(commands.start_up(options.pairs))
@@ -64,6 +69,13 @@ def _compared(folder: Path, options: argparse.Namespace) -> list[Comparison]:
             if name in options.parts:
                 found.append(compare(bed, options.pairs))
                 _tell(found[-1])
+    if "gate" in options.parts:
+        found.append(gate.measure(10 * options.pairs))
+        _tell(found[-1])
+    if "together" in options.parts:
+        for each in together.measure(folder):
+            found.append(each)
+            _tell(each)
     return found
 
 
@@ -135,6 +147,18 @@ def _scaled() -> list[scale.Scaled]:
             f"{each.scheduler_s:7.2f} s  {each.how}, {each.most_at_once} units at once"
         )
     return found
+
+
+def _pooled(folder: Path) -> list[dict[str, Any]]:
+    limit = pool.LIMIT_BYTES / pool.GIB
+    _say(f"\npool      {'order':8} {'how':12} {'compile':>9}  under a limit of {limit:g} GiB")
+    found = []
+    for each in pool.measure(folder):
+        found.append(each)
+        took = f"{each.seconds:7.1f} s" if each.ended_well else "   killed"
+        more = f"  {each.seconds / each.bound_s:.2f}× the bound" if each.bound_s else ""
+        _say(f"{'':9} {each.variant:8} {each.how:12} {took:>9}{more}")
+    return [each.as_json() for each in found]
 
 
 def _as_json(
