@@ -5,8 +5,11 @@
  * It lies where the compiler lay, which is beside it as <name>.real.  All gates of all
  * containers of an engine share one folder, FARM_POOL:
  *
- *     door            whoever is next holds its lock while it waits; the kernel's queue is fair
+ *     doors/<n>       whoever is next of priority n holds its lock while it waits; the kernel's
+ *                     queue is fair
+ *     heads/<n>       locked by each of those; the highest priority that stands there goes first
  *     aside           held by a call that lacks memory and lets smaller ones pass for a while
+ *     bell            written to when a slot is free again
  *     scan            held for the moment in which slots are counted and one is taken
  *     slots/<n>       locked by a running call, which has written there what it needs
  *     relief          held by the one call that gives way where all outgrow the budget
@@ -17,6 +20,7 @@
  *
  * From the environment: FARM_POOL; FARM_CORES and FARM_MEMORY_BYTES (what all calls may take
  * together); FARM_CALL_BYTES (what the first call of a kind is taken to need); FARM_PACKAGE;
+ * FARM_PRIORITY (a number: the higher goes first, as what has longest to go should);
  * FARM_CALLS (the file that gets a line for each call).
  * Without FARM_POOL, inside of another call, and for calls that compile nothing (--version,
  * -E, -M, standard input), the real compiler takes the gate's place at once.
@@ -26,6 +30,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <math.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -33,6 +38,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/inotify.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -43,13 +49,14 @@
 #define HELD "FARM_GATE_HELD"
 #define MOST_SLOTS 4096
 #define WAIT_LEAST_MS 2
-#define WAIT_MOST_MS 50
+#define WAIT_MOST_MS 100
 #define SAMPLE_MS 100
 #define MOST_DEPTH 32 /* of a tree of processes */
 #define MOST_RESPONSE (4 << 20)
 #define MARGIN_BYTES (256ull << 20) /* of the machine's memory that stays free */
 #define FIRST_GUESS_BYTES (512ull << 20)
 #define LEAST_TELLING_S 0.1
+#define LAST (UINT64_MAX - 1) /* the priority that no other exceeds */
 #define ASIDE_S 20.0 /* how long smaller calls may pass one that lacks memory */
 
 /* What a slot's file holds while its lock is held. */
@@ -358,8 +365,9 @@ static bool open_pool(struct pool *pool)
 	pool->folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (pool->folder < 0)
 		return false;
-	mkdirat(pool->folder, "slots", 0755);
-	mkdirat(pool->folder, "learned", 0755);
+	static const char *const FOLDERS[] = {"slots", "learned", "doors", "heads", NULL};
+	for (const char *const *name = FOLDERS; *name; name++)
+		mkdirat(pool->folder, *name, 0755);
 	pool->cores = (long)number("FARM_CORES", sysconf(_SC_NPROCESSORS_ONLN));
 	if (pool->cores > MOST_SLOTS)
 		pool->cores = MOST_SLOTS;
@@ -467,40 +475,132 @@ static enum verdict try_slot(const struct pool *pool, uint64_t need, struct slot
 	return verdict;
 }
 
-static bool wait_for_slot(const struct pool *pool, uint64_t need, struct slot *slot, bool only_cores,
-			  double until)
+/* Stand in the row of those who are next, each with a priority; -1 if there is no such row. */
+static int stand(const struct pool *pool, uint64_t priority)
+{
+	for (long n = 0; n < MOST_SLOTS; n++) {
+		char name[32];
+		snprintf(name, sizeof name, "heads/%ld", n);
+		int file = lock_file(pool, name);
+		if (file < 0)
+			return -1;
+		if (!flock(file, LOCK_EX | LOCK_NB)) {
+			(void)!pwrite(file, &priority, sizeof priority, 0);
+			return file;
+		}
+		close(file);
+	}
+	return -1;
+}
+
+/* Whether somebody stands there whose priority is higher. */
+static bool somebody_first(const struct pool *pool, uint64_t priority)
+{
+	for (long n = 0; n < MOST_SLOTS; n++) {
+		char name[32];
+		uint64_t other = 0;
+		snprintf(name, sizeof name, "heads/%ld", n);
+		int file = openat(pool->folder, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+		if (file < 0)
+			break;
+		bool is_there = flock(file, LOCK_SH | LOCK_NB) && errno == EWOULDBLOCK;
+		if (pread(file, &other, sizeof other, 0) != sizeof other)
+			is_there = false;
+		close(file);
+		if (is_there && other > priority)
+			return true;
+	}
+	return false;
+}
+
+/* Wait until a slot is given back, or for a while: of a killed call nobody rings. */
+static void wait_for_bell(int bell, long ms)
+{
+	char events[512];
+	struct pollfd ready = {.fd = bell, .events = POLLIN};
+	if (bell < 0)
+		sleep_ms(ms);
+	else if (poll(&ready, 1, (int)ms) > 0)
+		(void)!read(bell, events, sizeof events);
+}
+
+static void ring(const struct pool *pool)
+{
+	int bell = openat(pool->folder, "bell", O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+	if (bell < 0)
+		return;
+	(void)!pwrite(bell, "!", 1, 0);
+	close(bell);
+}
+
+static int hear(const struct pool *pool)
+{
+	char path[PATH_MAX];
+	int bell = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+	close(lock_file(pool, "bell")); /* only what is there can be watched */
+	snprintf(path, sizeof path, "%s/bell", getenv("FARM_POOL"));
+	if (bell >= 0)
+		inotify_add_watch(bell, path, IN_MODIFY);
+	return bell;
+}
+
+/* How long to wait: until some time, and whether at most until memory alone is lacking. */
+struct patience {
+	uint64_t priority;
+	bool only_cores;
+	double until;
+	int bell;
+};
+
+static bool wait_for_slot(const struct pool *pool, uint64_t need, struct slot *slot, struct patience how)
 {
 	long wait = WAIT_LEAST_MS;
-	enum verdict verdict;
-	while ((verdict = try_slot(pool, need, slot)) != TAKEN) {
-		if ((only_cores && verdict == NO_MEMORY) || now_s() > until)
+	for (;;) {
+		enum verdict verdict = NO_CORE;
+		if (!somebody_first(pool, how.priority))
+			verdict = try_slot(pool, need, slot);
+		if (verdict == TAKEN)
+			return true;
+		if ((how.only_cores && verdict == NO_MEMORY) || now_s() > how.until)
 			return false;
-		sleep_ms(wait);
+		wait_for_bell(how.bell, wait);
 		wait = wait * 2 < WAIT_MOST_MS ? wait * 2 : WAIT_MOST_MS;
 	}
-	return true;
 }
 
 /*
- * Wait for a slot.  Who lacks a core waits at the door, and all others behind it.  Who lacks
- * memory while there are cores steps aside, so that smaller calls keep these busy; after a while
- * it is back at the door and holds it until enough has ended.
+ * Wait for a slot.  Calls of one priority wait at its door, behind each other; of the first at
+ * each door the highest priority goes first.  Who lacks memory while there are cores steps aside,
+ * so that smaller calls keep these busy; after a while nobody passes until enough has ended.
  */
 static struct slot take_slot(const struct pool *pool, uint64_t need)
 {
+	char name[32];
 	struct slot slot = {.file = -1};
-	int door = lock_file(pool, "door"), aside = lock_file(pool, "aside");
+	uint64_t priority = number("FARM_PRIORITY", 1) % LAST;
+	snprintf(name, sizeof name, "doors/%llu", (unsigned long long)priority);
+	int door = lock_file(pool, name), aside = lock_file(pool, "aside"), bell = -1, head = -1;
 	if (door < 0 || aside < 0)
 		return slot;
 	lock(door);
-	if (!wait_for_slot(pool, need, &slot, true, HUGE_VAL)) {
-		flock(door, LOCK_UN);
-		lock(aside);
-		if (!wait_for_slot(pool, need, &slot, false, now_s() + ASIDE_S)) {
-			lock(door);
-			wait_for_slot(pool, need, &slot, false, HUGE_VAL);
+	if (somebody_first(pool, priority) || try_slot(pool, need, &slot) != TAKEN) {
+		struct patience how = {priority, true, HUGE_VAL, bell = hear(pool)};
+		head = stand(pool, priority);
+		if (!wait_for_slot(pool, need, &slot, how)) {
+			close(head);
+			flock(door, LOCK_UN);
+			lock(aside);
+			how = (struct patience){LAST, false, now_s() + ASIDE_S, bell};
+			head = -1;
+			if (!wait_for_slot(pool, need, &slot, how)) {
+				head = stand(pool, LAST);
+				how.until = HUGE_VAL;
+				wait_for_slot(pool, need, &slot, how);
+			}
 		}
 	}
+	close(head);
+	close(bell);
 	close(door);
 	close(aside);
 	return slot;
@@ -732,13 +832,14 @@ static const char *in_gib(uint64_t bytes)
 
 /* A slot is free for others when its compiler is gone; what outlives that, as a server does,
  * holds it no longer.  Where memory ran out, something may still be ending. */
-static void leave(struct slot *slot, bool oom)
+static void leave(const struct pool *pool, struct slot *slot, bool oom)
 {
 	if (slot->file < 0)
 		return;
 	if (!oom)
 		flock(slot->file, LOCK_UN);
 	close(slot->file);
+	ring(pool);
 }
 
 /* Run it; once more with more memory set aside, and at last alone, where memory ran out. */
@@ -756,7 +857,7 @@ static int admitted(const struct pool *pool, const struct call *call, const char
 			fprintf(stderr, "farm: error: cannot start %s: %s\n", real, strerror(errno));
 			return 126;
 		}
-		leave(&slot, used.oom);
+		leave(pool, &slot, used.oom);
 		tell(call, own, asked, began, &used, &slot, tries);
 		if (!used.oom) {
 			learn(pool, call, &used);

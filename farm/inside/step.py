@@ -49,7 +49,7 @@ JOBS = {
     "NVCC_THREADS": ("NVCC_THREADS",),
 }
 """What a file of jobs may say, and which variables of the environment then say it."""
-BUDGET = {"FARM_CORES", "FARM_MEMORY_BYTES", "FARM_CALL_BYTES"}
+BUDGET = {"FARM_CORES", "FARM_MEMORY_BYTES", "FARM_CALL_BYTES", "FARM_PRIORITY"}
 """What it may say of the budget of all containers: variables of the gate (gate.c)."""
 JOBS_LINE = re.compile(r"([A-Z_]+)=([1-9][0-9]{0,17})")
 MOST_JOBS = 99999

@@ -31,12 +31,15 @@ class JobPlan:
 
     ``memory_bytes`` is what a scheduler sets aside while they run: one call, so that a unit
     begins where its first compiler fits; at least one byte, at most what the machine has.
+    ``priority`` is how long the run still is from this unit's begin on, in seconds: of compilers
+    that wait, those of the longest path go first.
     """
 
     max_jobs: int
     nvcc_threads: int
     arithmetic: str
     memory_bytes: int = 1
+    priority: int = 1
     budget: Budget | None = None
 
     @property
@@ -48,6 +51,7 @@ class JobPlan:
                 "FARM_CORES": self.budget.cores,
                 "FARM_MEMORY_BYTES": self.budget.memory_bytes,
                 "FARM_CALL_BYTES": self.budget.call_bytes,
+                "FARM_PRIORITY": self.priority,
             }
         return "".join(f"{name}={value}\n" for name, value in said.items())
 

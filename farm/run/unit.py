@@ -195,7 +195,7 @@ class UnitBuild:
                 engine=await prerequisites.engine(),
                 folder=self.folder,
                 scratch=scratch,
-                jobs=self.jobs,
+                jobs=replace(self.jobs, priority=max(1, round(self.priority))),
                 staged=staged,
                 needed=self.wheels,
                 secrets=secrets,

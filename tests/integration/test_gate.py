@@ -167,6 +167,24 @@ def test_two_farms_with_other_budgets_share_one_pool(gates: Gates) -> None:
     assert waiting.returncode == 0
 
 
+def test_the_highest_priority_goes_first_whoever_came_first(gates: Gates) -> None:
+    """Those of one build behind each other, as they came."""
+    gates = gates.with_(cores=1)
+    blocker = gates.compile("blocker", s=300)
+    until(gates.held)
+    waiting = []
+    for name, priority in (("low1", 5), ("low2", 5), ("high1", 70), ("high2", 70), ("mid", 6)):
+        source = gates.source(name, s=0.1)
+        waiting.append(gates.start("-c", source, FARM_PRIORITY=str(priority)))
+        time.sleep(0.3)  # for the order within a build; that of builds is by priority
+    blocker.kill()
+    for call in waiting:
+        call.communicate(timeout=60)
+        assert call.returncode == 0
+    ran = [Path(call["source"]).stem for call in gates.calls()]
+    assert [name.rstrip("12") for name in ran] == ["high", "high", "mid", "low", "low"]
+
+
 def test_small_calls_pass_one_that_lacks_memory_which_gets_its_turn(gates: Gates) -> None:
     gates.source("large", mib=600, s=0.2)
     gates = gates.with_(first=600)

@@ -24,8 +24,10 @@ from farm.upkeep.environment import FARM_VARIABLES, FOR_THE_RECIPE
 if TYPE_CHECKING:
     from .conftest import Farm, Index
 
-SET_BY_FARM = {"FARM_ATTEMPT", "FARM_CMAKE_NESTED", "FARM_WHEEL", "FARM_RESULT"} | {
-    f"FARM_{name}" for name in ("CORES", "MEMORY_BYTES", "CALL_BYTES", "POOL", "CALLS", "PACKAGE")
+OF_THE_GATE = ("CORES", "MEMORY_BYTES", "CALL_BYTES", "PRIORITY", "POOL", "CALLS", "PACKAGE")
+SET_BY_FARM = {
+    *("FARM_ATTEMPT", "FARM_CMAKE_NESTED", "FARM_WHEEL", "FARM_RESULT"),
+    *(f"FARM_{name}" for name in OF_THE_GATE),
 }
 """In containers, and for the check of a bisection."""
 

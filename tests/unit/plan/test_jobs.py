@@ -60,6 +60,7 @@ def test_the_step_is_told_all_of_it() -> None:
         "FARM_CORES=24",
         f"FARM_MEMORY_BYTES={31 * GIB}",
         f"FARM_CALL_BYTES={GIB}",
+        "FARM_PRIORITY=1",
     ]
     alone = JobPlan(max_jobs=2, nvcc_threads=1, arithmetic="")
     assert alone.as_file.split() == ["MAX_JOBS=2", "NVCC_THREADS=1"]
