@@ -118,14 +118,15 @@ def _error_classes() -> list[type[Any]]:
 
 
 def events() -> str:
-    """Each event with its keys."""
+    """Each event with its keys, and what events hold."""
     from farm import events as module
 
     kinds = [cls for cls in vars(module).values() if isinstance(cls, type)]
+    kinds.sort(key=lambda cls: not issubclass(cls, module.Event))
     parts = [
         f"### {cls.__name__}\n\n{_in_json(_paragraphs(cls.__doc__ or ''))}\n\n{_fields(cls)}"
         for cls in kinds
-        if issubclass(cls, module.Event) and cls is not module.Event
+        if dataclasses.is_dataclass(cls) and cls is not module.Event
     ]
     outcomes = ", ".join(f"`{outcome.value}`" for outcome in module.Outcome)
     return _SECTION.join([*parts, f"`outcome` is one of {outcomes}."])

@@ -99,6 +99,22 @@ class StepProgress(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Compiling(Event):
+    """How compilers share their budget now, told every few seconds while a unit compiles.
+
+    ``running`` compilers of all containers of the engine take ``memory_bytes`` of
+    ``budget_bytes``; of ``calls`` that this unit has made, ``hits`` came from the compile cache.
+    """
+
+    unit: str
+    running: int
+    memory_bytes: int
+    budget_bytes: int
+    calls: int
+    hits: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StepFinished(Event):
     """A step ended; ``error`` is empty unless it failed."""
 
@@ -107,6 +123,52 @@ class StepFinished(Event):
     seconds: float
     cached: bool
     error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compile:
+    """One call of a compiler; ``source`` is what it compiled, or linked."""
+
+    compiler: str
+    source: str
+    wall_s: float
+    cpu_s: float
+    peak_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompilerCalls:
+    """The calls of one kind of compiler (``g++``, ``nvcc``), and what its compile cache did."""
+
+    compiler: str
+    count: int
+    cpu_s: float
+    hits: int
+    misses: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compiled(Event):
+    """What the compilers of a unit took, told when its compile step is over.
+
+    ``wall_s`` is from the first call's beginning to the last one's end, ``peak_bytes`` what the
+    largest call took, ``at_once_bytes`` the most of all together, each taken at its peak;
+    ``retried`` runs were made because memory ran out.  ``longest`` and ``largest`` are five calls
+    each.
+    """
+
+    unit: str
+    count: int
+    wall_s: float
+    cpu_s: float
+    peak_bytes: int
+    at_once_bytes: int
+    hits: int
+    misses: int
+    retried: int
+    compilers: tuple[CompilerCalls, ...] = ()
+    longest: tuple[Compile, ...] = ()
+    largest: tuple[Compile, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

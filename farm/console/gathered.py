@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from farm.events import RunFinished, RunStarted, StepFinished, StepStarted, UnitFinished
+from farm.events import Compiled, RunFinished, RunStarted, StepFinished, StepStarted, UnitFinished
 
 if TYPE_CHECKING:
     from farm.events import Event
@@ -18,6 +18,7 @@ class Gathered:
         self.seconds = 0.0
         self.forecast_s: float | None = None
         self._units: list[str] = []
+        self._compiled: dict[str, Compiled] = {}
         self._finished: dict[str, UnitFinished] = {}
         self._steps: dict[str, str] = {}
         self._failed_steps: dict[str, str] = {}
@@ -31,6 +32,8 @@ class Gathered:
                 self._steps[unit] = step
             case StepFinished(unit=unit, step=step, error=error) if error:
                 self._failed_steps.setdefault(unit, step)
+            case Compiled(unit=unit):
+                self._compiled[unit] = event
             case UnitFinished(unit=unit):
                 self._finished[unit] = event
                 if unit not in self._units:
@@ -42,6 +45,11 @@ class Gathered:
     def ended(self) -> list[UnitFinished]:
         """How units ended, in plan order, as far as they did."""
         return [self._finished[unit] for unit in self._units if unit in self._finished]
+
+    @property
+    def compiled(self) -> list[Compiled]:
+        """What the compilers of units took, in plan order, of those that compiled."""
+        return [self._compiled[unit] for unit in self._units if unit in self._compiled]
 
     def failed_step(self, event: UnitFinished) -> str:
         """The step in which a unit failed, as well as it is known."""

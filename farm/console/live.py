@@ -17,8 +17,9 @@ from rich.live import Live
 from rich.text import Text
 
 from farm.console.summary import Summary, failure_block, say
-from farm.console.words import GLYPHS, clock, duration, in_ascii, size, squeeze
+from farm.console.words import GLYPHS, clock, duration, in_ascii, size, squeeze, used
 from farm.events import (
+    Compiling,
     Notice,
     Outcome,
     RunFinished,
@@ -107,6 +108,7 @@ class LiveView:
         self._lock = threading.RLock()
         self._units: dict[str, _Unit] = {}
         self._tasks: dict[str, _Task] = {}
+        self._compiling: dict[str, Compiling] = {}
         self._live = Live(
             self,
             console=console,
@@ -141,6 +143,9 @@ class LiveView:
                     self._unit(unit).last_line = line
             case StepProgress(unit=unit, done=done, total=total):
                 self._unit(unit).progress = (done, total)
+            case Compiling(unit=unit):
+                self._compiling.pop(unit, None)  # the latest comes last
+                self._compiling[unit] = event
             case TaskProgress(task=task, finished=True):
                 self._tasks.pop(task, None)
             case TaskProgress(task=task):
@@ -155,6 +160,7 @@ class LiveView:
 
     def _step(self, event: StepStarted | StepFinished) -> None:
         unit = self._unit(event.unit)
+        self._compiling.pop(event.unit, None)
         if isinstance(event, StepStarted):
             unit.step, unit.progress, unit.last_line = event.step, None, ""
         elif event.step == unit.step:
@@ -168,12 +174,14 @@ class LiveView:
                 self._unit(unit).started_s = event.time_s
             case UnitFinished(unit=unit):
                 self._unit(unit).finished = event
+                self._compiling.pop(unit, None)
                 if event.outcome is Outcome.FAILED:
                     step = self._summary.failed_step(event)
                     return [Text(""), *failure_block(event, step=step), Text("")]
             case RunFinished():
                 self._units.clear()
                 self._tasks.clear()
+                self._compiling.clear()
                 return self._summary.lines(self._console.width)
         return []
 
@@ -190,7 +198,7 @@ class LiveView:
                 label_width=min(longest, max(12, options.max_width * 45 // 100)),
                 now_s=self._clock(),
             )
-            lines = [*self._task_rows(frame), *self._unit_rows(frame)]
+            lines = [*self._task_rows(frame), *self._pool_rows(frame), *self._unit_rows(frame)]
         for line in lines:
             if options.ascii_only:
                 line.plain = in_ascii(line.plain)
@@ -205,9 +213,14 @@ class LiveView:
         if len(self._tasks) > _TASKS_SHOWN:
             yield Text(f"  … and {len(self._tasks) - _TASKS_SHOWN} more", style="dim")
 
+    def _pool_rows(self, frame: _Frame) -> Iterator[Text]:
+        """Draw how compilers use their budget, as long as any compile tells of it."""
+        if self._compiling:
+            yield _pool_row(list(self._compiling.values()), frame, self._spinner(frame))
+
     def _unit_rows(self, frame: _Frame) -> Iterator[Text]:
         """Draw as much as the window holds: what runs first, then what is over, then the rest."""
-        left = frame.height - min(len(self._tasks), _TASKS_SHOWN + 1)
+        left = frame.height - min(len(self._tasks), _TASKS_SHOWN + 1) - bool(self._compiling)
         units = list(self._units.values())
         running = [unit for unit in units if unit.started_s is not None and not unit.finished]
         with_line = len(units) + len(running) <= left
@@ -296,3 +309,18 @@ def _task_row(name: str, task: _Task, frame: _Frame, spinner: str) -> Text:
     if task.total and room >= _LEAST_BAR_WIDTH:
         text.append("  ").append_text(_bar(task.done / task.total, min(room, _BAR_WIDTH)))
     return _aligned(text, amount, frame)
+
+
+def _pool_row(told: list[Compiling], frame: _Frame, spinner: str) -> Text:
+    """What all compilers take now, by whoever told last, and the hits of all units."""
+    now = told[-1]
+    noun = "compiler" if now.running == 1 else "compilers"
+    text = Text().append(f"{spinner} ", style="magenta").append(f"{now.running} {noun}")
+    amount = used(now)
+    hits, calls = sum(each.hits for each in told), sum(each.calls for each in told)
+    cached = f"{hits} of {calls} from the cache" if hits else f"{calls} done"
+    room = frame.width - text.cell_len - len(amount) - len(cached) - 8
+    if room >= _LEAST_BAR_WIDTH:
+        fraction = now.memory_bytes / max(1, now.budget_bytes)
+        text.append("  ").append_text(_bar(fraction, min(room, _BAR_WIDTH)))
+    return _aligned(text.append(f"  {amount}"), cached, frame)

@@ -13,15 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from farm.console import compiles
 from farm.console.words import GLYPHS, duration, size
 from farm.events import Outcome
 from farm.store.record import read_record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from farm.console.gathered import Gathered
-    from farm.events import UnitFinished
+    from farm.events import Compiled, UnitFinished
     from farm.store.record import Record
 
 MOST_BYTES = 1 << 20
@@ -29,7 +30,6 @@ MOST_BYTES = 1 << 20
 https://docs.github.com/en/actions/reference/workflow-commands#step-isolation-and-limits"""
 _DETAIL_CHARACTERS = 4000
 _COLUMNS = ("unit", "state", "time", "forecast", "wheel", "architectures proved", "log")
-_HEAD = f"| {' | '.join(_COLUMNS)} |\n|{' --- |' * len(_COLUMNS)}\n"
 # What nothing reads into anything.  "www." becomes a link by itself, as "http:" does.
 _SIGN = re.compile(r"[^\w\s./,=+-]|_|(?<=www)\.", re.IGNORECASE)
 _ORDER = tuple(Outcome)
@@ -46,9 +46,10 @@ class MarkdownReport:
     def text(self, most_bytes: int = MOST_BYTES) -> str:
         """The page, cut between units where it would be longer."""
         rows = self.gathered.ended
-        parts = [f"### farm: {_total(rows, self.gathered)}\n\n", _HEAD]
+        parts = [f"### farm: {_total(rows, self.gathered)}\n\n"]
+        parts += [_table_head(*_COLUMNS)]
         parts += [self._row(row) for row in rows]
-        parts += ["\n"]
+        parts += ["\n", *_compiles(self.gathered.compiled)]
         parts += [self._failure(row) for row in rows if row.outcome is Outcome.FAILED]
         return _within(parts, most_bytes)
 
@@ -113,6 +114,38 @@ def _proved(record: Record | None) -> str:
     code = (each for module in modules for each in module.get("device_code", ()))
     archs = {each["arch"] for each in code if each.get("kind") == "machine code"}
     return " ".join(sorted(archs))
+
+
+def _compiles(compiled: Sequence[Compiled]) -> Iterator[str]:
+    """What compilers took, a row for each unit; the longest and the largest are folded."""
+    if not compiled:
+        return
+    yield _table_head("compiled", "calls", "wall", "CPU", "peak", "cache hits")
+    for each in compiled:
+        rates = (compiles.hit_rate(each.hits, each.misses), compiles.hits_by_compiler(each))
+        cells = (
+            shown(each.unit),
+            str(each.count),
+            duration(each.wall_s),
+            duration(each.cpu_s),
+            size(each.at_once_bytes),
+            shown(": ".join(filter(None, rates))),
+        )
+        yield f"| {' | '.join(cells)} |\n"
+    yield "\n<details><summary>The longest and the largest compiles</summary>\n\n"
+    yield _table_head("longest", "", "unit", "largest", "", "unit")
+    pairs = zip(compiles.longest(compiled), compiles.largest(compiled), strict=True)
+    for long, large in pairs:
+        cells = (
+            *(shown(long.call.source), duration(long.figure), shown(long.unit)),
+            *(shown(large.call.source), size(large.figure), shown(large.unit)),
+        )
+        yield f"| {' | '.join(cells)} |\n"
+    yield "\n</details>\n\n"
+
+
+def _table_head(*columns: str) -> str:
+    return f"| {' | '.join(columns)} |\n|{' --- |' * len(columns)}\n"
 
 
 def _within(parts: Iterable[str], most_bytes: int) -> str:

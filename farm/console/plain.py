@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Self
 from rich.text import Text
 
 from farm.console.summary import Summary, failure_block, say
-from farm.console.words import GLYPHS, duration, size
+from farm.console.words import GLYPHS, duration, size, used
 from farm.events import (
+    Compiling,
     Notice,
     Outcome,
     RunFinished,
@@ -53,6 +54,15 @@ class _Pace:
         return leap or now_s - self.time_s >= EVERY_S
 
 
+def _beside(now: Compiling | None) -> str:
+    """What stands behind a step's progress: how compilers use their budget."""
+    if now is None:
+        return ""
+    noun = "compiler" if now.running == 1 else "compilers"
+    hits = f", {now.hits} hit{'' if now.hits == 1 else 's'}" if now.hits else ""
+    return f"  ({now.running} {noun}, {used(now)}{hits})"
+
+
 class PlainView:
     """Prints lines such as ``05:12:07  llama-cpp-python@0.2.44:cpu  compile  [12/34] …``.
 
@@ -68,6 +78,7 @@ class PlainView:
         self._lock = threading.Lock()
         self._width = 0
         self._last_lines: dict[str, str] = {}
+        self._compiling: dict[str, Compiling] = {}
         self._paces: dict[tuple[str, str], _Pace] = {}
 
     def __call__(self, event: Event) -> None:
@@ -92,6 +103,8 @@ class PlainView:
         match event:
             case StepOutput(unit=unit, line=line):
                 self._last_lines[unit] = line
+            case Compiling(unit=unit):
+                self._compiling[unit] = event
             case StepProgress():
                 self._step_goes_on(event)
             case StepStarted(unit=unit, step=step):
@@ -128,7 +141,8 @@ class PlainView:
         pace.time_s, pace.per_cent = event.time_s, per_cent
         said = self._last_lines.get(event.unit, "").lstrip()
         text = said if said.startswith("[") else f"[{event.done}/{event.total}]"
-        self._line(event, event.unit, event.step, text[:_LINE_CHARACTERS])
+        now = self._compiling.get(event.unit)
+        self._line(event, event.unit, event.step, text[:_LINE_CHARACTERS] + _beside(now))
 
     def _step_ended(self, event: StepFinished) -> None:
         if event.error:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from farm.console import compiles
 from farm.console.gathered import Gathered
 from farm.console.words import GLYPHS, duration, in_ascii, size
 from farm.events import Outcome
@@ -52,7 +53,8 @@ class Summary(Gathered):
                     if not row.wheels and row.outcome is not Outcome.STOPPED:
                         text.truncate(max(_LEAST_WIDTH, width) - indent, overflow="ellipsis")
                     lines.append(Text(" " * indent).append_text(text))
-        return [*lines, Text(""), self._total(rows)]
+        took = compiles.lines(self.compiled, max(_LEAST_WIDTH, width))
+        return [*lines, Text(""), *took, *([Text("")] if took else []), self._total(rows)]
 
     def _total(self, rows: list[UnitFinished]) -> Text:
         text = Text()

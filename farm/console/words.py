@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from farm.events import Outcome
+
+if TYPE_CHECKING:
+    from farm.events import Compiling
 
 GLYPHS = {
     Outcome.BUILT: ("✓", "green"),
@@ -48,6 +53,13 @@ def size(count: float) -> str:
         amount, index = amount / _STEP, index + 1
     digits = 0 if index == 0 or amount >= 99.95 else 1  # noqa: PLR2004 - three figures are enough
     return f"{amount:.{digits}f} {_UNITS[index]}"
+
+
+def used(now: Compiling) -> str:
+    """Return memory of a budget: ``3.1 of 20.0 GB``."""
+    taken, whole = size(now.memory_bytes), size(now.budget_bytes)
+    amount, _, unit = taken.partition(" ")
+    return f"{amount if whole.endswith(unit) else taken} of {whole}"
 
 
 def squeeze(text: str, width: int) -> str:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from farm.events import StepFinished, StepOutput, StepProgress, StepStarted
+from farm.events import Compiling, StepFinished, StepOutput, StepProgress, StepStarted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,6 +40,12 @@ _PERCENT = re.compile(r"\s*\[\s*(?P<done>\d{1,3})%\]")  # make, as cmake generat
 _CONTROL = re.compile(
     r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|[\0-\x08\x0a-\x1f\x7f]"
 )
+_POOL_SIGN = "farm: pool: "
+_POOL = re.compile(
+    _POOL_SIGN + r"running=(?P<running>\d{1,5}) bytes=(?P<memory_bytes>\d{1,18})"
+    r" of=(?P<budget_bytes>\d{1,18}) calls=(?P<calls>\d{1,9}) hits=(?P<hits>\d{1,9})"
+)
+"""How the compile step says how compilers use their budget (farm.inside.step)."""
 _IMPORTS = "importing cache manifest"
 _EXPORTS = ("exporting cache", "exporting to GitHub")
 _NOT_THERE = re.compile(r"WARNING: (?P<text>local cache import .*)")
@@ -295,6 +301,10 @@ class Progress:
         for line in _readable_lines(lines):
             if line.startswith(FARM_ERROR):
                 self.farm_errors.append(line.removeprefix(FARM_ERROR))
+            if used := _POOL.fullmatch(line) if line.startswith(_POOL_SIGN) else None:
+                numbers = {name: int(number) for name, number in used.groupdict().items()}
+                yield Compiling(unit=self._unit, **numbers)
+                continue
             yield StepOutput(unit=self._unit, step=vertex.step, line=line)
             counted = progress(line) if line.lstrip().startswith("[") else None
             if counted:

@@ -159,6 +159,7 @@ class Tee:
         self.timed = TimedLog((logs / f"{name}.timed.log").open("wb"))
         self.spill = open_spill(spill)
         self.live: int | None = sys.stdout.fileno()
+        self.pool = watch_pool()
         self.excerpt = Excerpt()
         self.watch = Watch(forbidden)
 
@@ -173,11 +174,29 @@ class Tee:
                 write_all(self.spill.fileno(), data)
             except OSError:  # the copy is a second chance, never the reason of a failure
                 self.spill = None
+        self.show(data)
+
+    def show(self, data: bytes) -> None:
+        """Send bytes to the live view alone."""
         if self.live is not None:
             try:
                 write_all(self.live, data)
             except OSError:  # nobody watches any more
                 self.live = None
+
+    def hear_pool(self, selector: selectors.BaseSelector) -> None:
+        """Let a selector wait for what pool.py says, too."""
+        if self.pool is not None and self.pool.stdout is not None:
+            selector.register(self.pool.stdout, selectors.EVENT_READ)
+
+    def show_pool(self, ready: set[int], selector: selectors.BaseSelector) -> None:
+        """Show what it says, unless that would tear a line of the command's."""
+        for descriptor in ready:
+            said = os.read(descriptor, CHUNK_BYTES)
+            if not said:
+                selector.unregister(descriptor)
+            elif self.timed.at_start:
+                self.show(said)
 
     def close(self) -> None:
         """Close the files."""
@@ -185,6 +204,20 @@ class Tee:
         self.timed.close()
         if self.spill is not None:
             self.spill.close()
+        if self.pool is not None:
+            self.pool.kill()
+            self.pool.communicate()
+
+
+def watch_pool() -> subprocess.Popen[bytes] | None:
+    """Start what tells how the budget is used (pool.py), if there is one."""
+    said = [os.environ.get(n) for n in ("FARM_POOL", "FARM_CALLS", "FARM_MEMORY_BYTES")]
+    program = Path(__file__).with_name("pool.py")
+    if not all(said):
+        return None
+    argv = [sys.executable, "-I", str(program), str(os.getpid()), *map(str, said)]
+    quiet = subprocess.DEVNULL
+    return subprocess.Popen(argv, stdin=quiet, stdout=subprocess.PIPE, stderr=quiet)
 
 
 def write_all(descriptor: int, data: bytes) -> None:
@@ -231,6 +264,14 @@ def take_jobs(path: Path | None) -> None:
             raise ValueError(f"{line[:LINE_CHARACTERS]!r} is no number of jobs")
 
 
+def budget() -> dict[str, int]:
+    """Return what compilers may take together; nothing if no gate holds them to it."""
+    if "FARM_POOL" not in os.environ:
+        return {}
+    told = {"cores": "FARM_CORES", "memory_bytes": "FARM_MEMORY_BYTES"}
+    return {key: int(os.environ[name]) for key, name in told.items() if name in os.environ}
+
+
 def open_gate(pool: Path | None, package: str, out: Path) -> None:
     """Let compilers wait their turn (gate.c), if there is a budget to share."""
     if pool is None or "FARM_MEMORY_BYTES" not in os.environ:
@@ -252,16 +293,19 @@ def pump(child: subprocess.Popen[bytes], tee: Tee) -> None:
     ended_at: float | None = None
     with selectors.DefaultSelector() as selector:
         selector.register(descriptor, selectors.EVENT_READ)
+        tee.hear_pool(selector)
         while True:
-            ready = selector.select(timeout=0.2 if ended_at is None else QUIET_S)
-            if ready:
+            timeout = 0.2 if ended_at is None else QUIET_S
+            ready = {key.fd for key, _ in selector.select(timeout)}
+            tee.show_pool(ready - {descriptor}, selector)
+            if descriptor in ready:
                 data = os.read(descriptor, CHUNK_BYTES)
                 if not data:
                     return
                 tee.write(data)
                 if tee.watch.found is not None:
                     return
-            elif ended_at is not None:
+            elif ended_at is not None and not ready:
                 return
             if ended_at is None and child.poll() is not None:
                 ended_at = time.monotonic()
@@ -317,6 +361,7 @@ def describe(
         "signal": signal.Signals(-status).name if status < 0 else None,
         "attempt": options.attempt,
         "jobs": {name: os.environ[name] for name in JOBS if name in os.environ},
+        "budget": budget(),
         "started": timestamp(started),
         "finished": timestamp(finished),
         "seconds": round(finished - started, 3),

@@ -18,6 +18,7 @@ from farm.errors import (
 )
 from farm.inspect.compilers import parse_compilers
 from farm.run.alone import alone_s
+from farm.run.compiles import compiled_of
 from farm.run.logs import CALLS
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from farm.engine.caches import LayerCache
     from farm.engine.engine import BuildResult, Engine
-    from farm.events import Sink
+    from farm.events import Compiled, Sink
     from farm.model.compiler import Compiler
     from farm.plan.jobs import JobPlan
     from farm.render.context import Wheel
@@ -48,8 +49,8 @@ class Attempt:
     """A build that ran to its end.
 
     ``status`` is what the compile step said of itself, ``compilers`` those that
-    it really used, as far as its build system says, and ``steps`` what it would
-    have done, where it was stopped after configuring.
+    it really used, as far as its build system says, ``calls`` what their calls took, and
+    ``steps`` what it would have done, where it was stopped after configuring.
     """
 
     number: int
@@ -57,6 +58,7 @@ class Attempt:
     exported: Path
     status: dict[str, Any] = field(default_factory=dict)
     compilers: tuple[Compiler, ...] = ()
+    calls: Compiled | None = None
     steps: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -69,6 +71,11 @@ class Attempt:
         """Whether this is an earlier failure that the engine's cache served again."""
         good = self.compiled or self.stopped
         return not good and self.result.exit_status == 0 and self._cached(COMPILE)
+
+    @property
+    def ran(self) -> bool:
+        """Whether the compile step did anything: the engine's cache did not answer it."""
+        return not self._cached(COMPILE)
 
     @property
     def stopped(self) -> bool:
@@ -158,6 +165,7 @@ def _run(work: Work, number: int, sink: Sink, cancel: threading.Event) -> Attemp
         exported=exported,
         status=_status(exported, work.jobs),
         compilers=_read_compilers(exported),
+        calls=compiled_of(request.unit, exported / "logs" / CALLS),
         steps=read_mapping(exported / STEPS),
     )
 

@@ -12,6 +12,7 @@ from farm.errors import ExitCode
 from farm.events import Outcome
 from farm.host.urls import public_url
 from farm.model.unit import ImageBase
+from farm.run.compiles import totals
 from farm.run.settle import expectation
 from farm.store.record import Input, Record, StepTime
 
@@ -97,12 +98,22 @@ def record_of(
             for step in attempt.result.steps
         ),
         refused=circumstances.refused,
-        compile=attempt.status | ({"steps": attempt.steps} if attempt.steps else {}),
+        compile=_compile(attempt),
         contents=accepted.contents if accepted else {},
         expected=expectation(unit) if accepted else "",
         smoke_test=accepted.tried if accepted else {},
         compilers=attempt.compilers,
     )
+
+
+def _compile(attempt: Attempt) -> dict[str, object]:
+    """What the compile step said of itself, and what its compilers took."""
+    found = dict(attempt.status)
+    if attempt.steps:
+        found["steps"] = attempt.steps
+    if attempt.calls:
+        found["calls"] = totals(attempt.calls)
+    return found
 
 
 def _options(options: BuildOptions) -> dict[str, object]:

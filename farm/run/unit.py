@@ -265,6 +265,8 @@ class UnitBuild:
     async def _after(self, work: Work, attempt: Attempt, circumstances: Circumstances) -> Ended:
         """What becomes of a build that ran to its end."""
         compile_log = await self._task(lambda: self._logs(attempt))
+        if attempt.calls and attempt.ran:
+            self.context.sink(attempt.calls)
         record = partial(record_of, work.identified, attempt, circumstances)
         if self.look is not None and attempt.stopped:
             return self._stop(attempt, record())

@@ -146,9 +146,12 @@ class Record:
     compile: dict[str, Any] = field(default_factory=dict)
     """What the compile step measured, also where the engine's cache answered: ``exit_status``,
     ``jobs`` (with how many it ran), ``seconds``, ``alone_s`` (what was left without others that
-    compiled beside it), ``user_s``, ``sys_s``, ``peak_rss_bytes`` (its
-    largest process), ``oom_kills``, ``argv``, first and last lines of its log; ``steps``, where
-    the build was stopped after configuring."""
+    compiled beside it), ``user_s``, ``sys_s``, ``peak_rss_bytes`` (its largest process),
+    ``oom_kills``, ``argv``, first and last lines of its log; ``budget``, the ``cores`` and
+    ``memory_bytes`` that all compilers shared; ``calls``, what they took together: ``count``,
+    ``wall_s``, ``cpu_s``, ``peak_bytes`` (of the largest), ``at_once_bytes`` (the most at once,
+    each at its peak), ``hits`` and ``misses`` of the compile cache, ``retried``, and of each of
+    the ``compilers`` the same; ``steps``, where the build was stopped after configuring."""
     contents: dict[str, Any] = field(default_factory=dict)
     """What was found in the wheel: oldest systems (``glibc``, ``libstdcxx``, ``manylinux``),
     ``licences``, and for each of its ``modules`` what ``farm check`` tells."""

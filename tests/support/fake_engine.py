@@ -95,6 +95,7 @@ class FakeEngine:
         self.calls: list[Call] = []
         self.images: set[str] = set()
         self.wheels: dict[str, tuple[str, bytes]] = {}
+        self.compiler_calls: dict[str, bytes] = {}
         self.built: dict[str, int] = defaultdict(int)
         self.running: list[tuple[str, str]] = []
         self.most = 0
@@ -233,6 +234,8 @@ class FakeEngine:
             f"logs/{step}.log": f"{line}\n".encode(),
             f"logs/{step}.timed.log": f"{timestamp(time.time())} {line}\n".encode(),
         }
+        if unit in self.compiler_calls:
+            files["logs/calls.jsonl"] = self.compiler_calls[unit]
         if well:
             name, content = self.wheels.get(unit) or wheel_of(unit)
             files[name] = content

@@ -16,7 +16,15 @@ from markdown_it import MarkdownIt
 from farm.console.gathered import Gathered
 from farm.console.junit import junit
 from farm.console.markdown import MOST_BYTES, MarkdownReport, shown
-from farm.events import Outcome, RunFinished, RunStarted, StepStarted, UnitFinished
+from farm.events import (
+    Compile,
+    Compiled,
+    Outcome,
+    RunFinished,
+    RunStarted,
+    StepStarted,
+    UnitFinished,
+)
 from farm.store.record import Record, WheelFile, write_record
 
 if TYPE_CHECKING:
@@ -106,6 +114,25 @@ def test_a_failure_has_its_lines_log_hint_and_command(tmp_path: Path) -> None:
     assert "<pre>x.c:1: error: no\nx.c:1: error: no\ncontext</pre>" in page
     assert "<p>log: l/build.log</p>" in page
     assert "<p>repeat: x.c:1: error: no</p>" in page
+
+
+def test_what_compilers_took_has_a_table_and_hostile_names_stay_text(tmp_path: Path) -> None:
+    gathered = run(finished(BUILT, Outcome.BUILT))
+    call = Compile(compiler="g++", source=HOSTILE, wall_s=61, cpu_s=60, peak_bytes=2_000_000_000)
+    gathered(
+        Compiled(
+            unit=BUILT, count=7, wall_s=62, cpu_s=120, peak_bytes=1,
+            at_once_bytes=2_500_000_000, hits=1, misses=3,
+            retried=0, longest=(call,), largest=(call,),
+        )
+    )  # fmt: skip
+    page = rendered(report(tmp_path, gathered).text())
+    cells = re.findall(r"<td>(.*?)</td>", page)
+    row = ["demo@1.0:cuda", "7", "1m 02s", "2m 00s", "2.5 GB", "25 %"]
+    assert cells[7:13] == row
+    assert html.unescape(cells[13]).startswith("| a | <script>x</script> **b**")
+    assert cells[14:16] == ["1m 01s", "demo@1.0:cuda"]
+    assert "<script>" not in page
 
 
 @given(st.text() | st.just(HOSTILE))

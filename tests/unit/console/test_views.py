@@ -25,6 +25,10 @@ from farm.console.plain import PlainView
 from farm.console.quiet import QuietView
 from farm.console.summary import Summary, failure_block
 from farm.events import (
+    Compile,
+    Compiled,
+    CompilerCalls,
+    Compiling,
     Event,
     Notice,
     Outcome,
@@ -247,6 +251,94 @@ def test_in_80_columns_results_stand_below_their_units_and_wheels_stay_whole() -
 
 def test_a_run_of_nothing_has_no_summary() -> None:
     assert summary([RunStarted(run="r", units=(), folder="f")], 80) == []
+
+
+def compiled(unit: str, *calls: tuple[str, float, int], **more: Any) -> Compiled:
+    made = [
+        Compile(compiler="g++", source=source, wall_s=wall, cpu_s=wall, peak_bytes=peak)
+        for source, wall, peak in calls
+    ]
+    given: dict[str, Any] = {
+        "wall_s": 36.0,
+        "cpu_s": 70.2,
+        "peak_bytes": 1,
+        "at_once_bytes": 1_500_000_000,
+    }
+    return Compiled(
+        unit=unit,
+        **{"count": len(made), "hits": 0, "misses": 0, "retried": 0} | given | more,
+        longest=tuple(sorted(made, key=lambda call: -call.wall_s)),
+        largest=tuple(sorted(made, key=lambda call: -call.peak_bytes)),
+    )
+
+
+CALLS = (
+    compiled(LLAMA, ("/b/vendor/llama.cpp/llama.cpp", 30, 900_000_000), ("ggml.c", 6, 200_000)),
+    compiled(
+        VLLM,
+        ("csrc/attention/paged.hip", 60, 300_000_000),
+        ("csrc/quantization/gptq/a-kernel-with-a-name-that-has-no-end.hip", 20, 1_000_000_000),
+        count=120,
+        hits=30,
+        misses=10,
+        retried=2,
+        compilers=(
+            CompilerCalls(compiler="hipcc", count=80, cpu_s=9, hits=10, misses=10),
+            CompilerCalls(compiler="g++", count=40, cpu_s=9, hits=20, misses=0),
+        ),
+    ),
+)
+
+
+TOOK = """\
+  compiled                     calls   wall     CPU    peak  hits
+  llama-cpp-python@0.2.44:cpu      2  36.0s  1m 10s  1.5 GB     –
+  vllm@0.22.0:rocm-gfx942        120  36.0s  1m 10s  1.5 GB  75 %  hipcc 50 %, g++ 100 %, 2 retried
+
+  longest                                          largest
+  ━━━━━━━━  1m 00s  paged.hip  rocm-gfx942         ━━━━━━━━  1.0 GB  a-ke…end.hip  rocm-gfx942
+  ━━━━       30.0s  llama.cpp/llama.cpp  cpu       ━━━━━━━   900 MB  llama.cpp/llama.cpp  cpu
+  ━━━        20.0s  a-ke…end.hip  rocm-gfx942      ━━        300 MB  paged.hip  rocm-gfx942
+  ━           6.0s  ggml.c  cpu                    ━         200 kB  ggml.c  cpu
+
+1 built, 1 failed, 1 blocked in 1m 13s  out/r"""
+
+
+def test_the_summary_has_what_compilers_took_and_the_longest_and_largest_of_all() -> None:
+    lines = summary([*run()[:-1], *CALLS, run()[-1]], 92)
+    assert "\n".join(line.rstrip() for line in lines[lines.index("") + 1 :]) == TOOK
+
+
+def test_in_80_columns_the_largest_stand_below_the_longest_and_nothing_is_wider() -> None:
+    lines = summary([*run()[:-1], *CALLS, run()[-1]], 80)
+    assert lines.index("  longest") < lines.index("  largest")
+    begin = lines.index("  longest")
+    assert max(map(len, lines[begin:])) <= 80
+
+
+def test_of_one_unit_no_call_says_whose_it_is() -> None:
+    lines = summary([*run()[:-1], CALLS[0], run()[-1]], 80)
+    assert "  ━━━━━━━━  30.0s  llama.cpp/llama.cpp" in lines
+
+
+def compiling(unit: str, **more: int) -> Compiling:
+    given = {"running": 2, "memory_bytes": 3_100_000_000, "budget_bytes": 20_000_000_000}
+    return Compiling(unit=unit, **given | {"calls": 60, "hits": 0} | more, time_s=T0 + 3)
+
+
+def test_how_compilers_use_their_budget_has_a_row_while_they_do() -> None:
+    events = [*run()[:11], compiling(LLAMA, calls=20), compiling(VLLM, running=4, hits=7)]
+    lines = drawn(events, width=100).splitlines()
+    assert re.fullmatch(r". 4 compilers  ━+─+  3\.1 of 20\.0 GB +7 of 80 from the cache", lines[1])
+    assert lines[2].split()[1] == LLAMA
+    assert "1 compiler " in drawn([*run()[:11], compiling(LLAMA, running=1)], width=60)
+    assert "compilers" not in drawn([*run()[:11], compiling(LLAMA), *run()[12:14]], width=80)
+
+
+def test_plain_lines_of_progress_say_it_too() -> None:
+    events = [*run()[:9], compiling(LLAMA, hits=3), *run()[9:10]]
+    line = "08:00:02  llama-cpp-python@0.2.44:cpu  compile       [12/34] Building C x.c.o"
+    assert plain(events)[-1] == f"{line}  (2 compilers, 3.1 of 20.0 GB, 3 hits)"
 
 
 def test_json_is_one_object_an_event_with_all_fields() -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from farm.engine.rawjson import LINE_BYTES, Progress, progress, readable, seconds
-from farm.events import Event, StepFinished, StepOutput, StepProgress, StepStarted
+from farm.events import Compiling, Event, StepFinished, StepOutput, StepProgress, StepStarted
 
 STREAMS = Path(__file__).parent / "streams"
 RECORDED = (  # the same failing build by buildx 0.29, and by 0.13
@@ -244,3 +244,25 @@ def test_a_line_cannot_steer_the_terminal() -> None:
 def test_time_stamps_of_nanoseconds_are_read() -> None:
     assert seconds("2026-11-22T05:03:24.975385123Z") == pytest.approx(1795323804.975385)
     assert seconds("2026-11-22T05:03:24Z") == 1795323804
+
+
+def test_how_the_budget_is_used_is_an_event_and_no_line_of_the_log() -> None:
+    stream = Progress("a@1:cpu")
+    stream.feed(vertex("[compile 1/1] RUN x"))
+    said = b"farm: pool: running=3 bytes=4123 of=8589934592 calls=120 hits=37\n"
+    events = stream.feed(log("[compile 1/1] RUN x", b"one\n" + said + b"two\n"))
+    assert outputs(events) == ["one", "two"]
+    (told,) = [event for event in events if isinstance(event, Compiling)]
+    assert (told.unit, told.running, told.memory_bytes) == ("a@1:cpu", 3, 4123)
+    assert (told.budget_bytes, told.calls, told.hits) == (8589934592, 120, 37)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["farm: pool: running=3", "farm: pool: ", "farm: pool: running=3 bytes=-1 of=2 calls=1 hits=1",
+     "farm: pool: running=3 bytes=" + "9" * 30 + " of=2 calls=1 hits=1"],
+)  # fmt: skip
+def test_what_only_looks_like_it_is_a_line_of_the_log(line: str) -> None:
+    stream = Progress("a@1:cpu")
+    stream.feed(vertex("[compile 1/1] RUN x"))
+    assert outputs(stream.feed(log("[compile 1/1] RUN x", line.encode() + b"\n"))) == [line]

@@ -53,6 +53,7 @@ def test_each_kind_of_input_has_its_folder(unit: Unit, tmp_path: Path) -> None:
         "inside/parts.py": "text",
         "inside/patch.py": "text",
         "inside/pinned.json": "text",
+        "inside/pool.py": "text",
         "inside/sbom.py": "text",
         "inside/step.py": "text",
         "inside/toolkit.py": "text",

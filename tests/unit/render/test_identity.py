@@ -238,6 +238,7 @@ def test_a_program_that_a_unit_does_not_call_is_not_in_its_context(tmp_path: Pat
         "inside/gate.py",
         "inside/parts.py",
         "inside/pinned.json",
+        "inside/pool.py",
         "inside/sbom.py",
         "inside/step.py",
         "inside/unpack.py",

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from farm.debian import bases
 from farm.errors import ExitCode
-from farm.events import Event, Outcome, RunFinished, UnitFinished, UnitStarted
+from farm.events import Compiled, Event, Outcome, RunFinished, UnitFinished, UnitStarted
 from farm.load.locks import inputs_digest
 from farm.model.unit import Lock, RootfsBase
 from farm.render.manifest import BaseReference
@@ -31,6 +31,7 @@ from farm.source import debs
 from farm.source.fetch import GoneError
 from farm.store.results import find_result
 from tests.support import debian
+from tests.support.calls import call, line
 from tests.support.fake_engine import COMPILE, TRIAL, Call, Ends, FakeEngine
 from tests.support.projects import planned, project_at
 
@@ -349,6 +350,29 @@ def test_forced_asks_the_engine_and_rebuilt_compiles_anew_only_what_was_asked_fo
     assert set(farm.engine.built.values()) == {1}  # its cache answered
     farm.build(again=Again.REBUILD)
     assert set(farm.engine.built.values()) == {2}
+
+
+def test_what_compilers_took_is_told_and_recorded_and_again_told_only_where_they_ran(
+    farm: Farm,
+) -> None:
+    calls = [call("a.cpp", wall=3), call("b.cpp", at=1, wall=1)]
+    farm.engine.compiler_calls[label("low")] = "".join(line(c) + "\n" for c in calls).encode()
+    farm.build()
+    (told,) = [event for event in farm.events if isinstance(event, Compiled)]
+    assert (told.unit, told.count, told.wall_s) == (label("low"), 2, 3.0)
+    farm.build(again=Again.FORCE)  # the engine's cache answers
+    assert [event for event in farm.events if isinstance(event, Compiled)] == []
+    result = farm.root / "out/low-1.0.0/cpu"
+    record = json.loads((result / "record.json").read_text())
+    assert record["compile"]["calls"]["count"] == 2
+    assert (result / "logs/calls.jsonl").read_text().count("\n") == 2
+
+
+def test_a_failure_tells_what_its_compilers_took(farm: Farm) -> None:
+    farm.engine.compiler_calls[label("low")] = (line(call(status=1)) + "\n").encode()
+    farm.engine.tell(label("low"), COMPILE, Ends.BADLY)
+    farm.build()
+    assert [event.unit for event in farm.events if isinstance(event, Compiled)] == [label("low")]
 
 
 def test_no_more_builds_at_once_than_asked_for(tmp_path: Path) -> None:
