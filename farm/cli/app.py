@@ -19,6 +19,7 @@ VERBS = {
     "check": "check",
     "logs": "logs",
     "status": "status",
+    "timeline": "timeline",
     "diff": "diff",
     "reproduce": "reproduce",
     "shell": "shell",

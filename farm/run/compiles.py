@@ -81,7 +81,7 @@ def at_once(calls: Iterable[Call]) -> int:
     changes: dict[float, int] = defaultdict(int)
     for call in calls:
         changes[call.began_s] += call.peak_bytes
-        changes[call.ended_s] -= call.peak_bytes
+        changes[call.freed_s] -= call.peak_bytes
     return max(accumulate(changes[when] for when in sorted(changes)), default=0)
 
 

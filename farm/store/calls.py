@@ -25,6 +25,8 @@ _LAST_S: Final = 253402300799.0
 """The end of the year 9999, in seconds since the epoch."""
 _MOST_INTEGER: Final = 2**63 - 1
 _MOST_SLOT: Final = 65535
+_ROUNDING_S: Final = 0.002
+"""Of times in a file, twice."""
 _CACHE: Final = frozenset({"none", "hit", "miss"})
 
 
@@ -57,6 +59,11 @@ class Call:
     def ended_s(self) -> float:
         """When it was over."""
         return self.began_s + self.wall_s
+
+    @property
+    def freed_s(self) -> float:
+        """When its memory was another's, who may seem to have begun before: times are rounded."""
+        return max(self.began_s, self.ended_s - _ROUNDING_S)
 
 
 class CallLog:
