@@ -8,15 +8,15 @@ that counts for a third.  (So does what one that was alone lost for want of memo
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
+
+from farm.store.calls import CallLog
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-MOST_BYTES = 1 << 28
-"""Of more, nothing is made: a vLLM has some thousand lines."""
+    from farm.store.calls import Call
 
 
 def alone_s(path: Path, seconds: float, cores: int) -> float | None:
@@ -26,10 +26,7 @@ def alone_s(path: Path, seconds: float, cores: int) -> float | None:
     None where nothing was written of its calls.
     """
     try:
-        if path.is_symlink() or path.stat().st_size > MOST_BYTES:
-            return None
-        with path.open(encoding="utf-8", errors="replace") as lines:
-            calls = sorted(_changes(lines))
+        calls = sorted(_changes(CallLog(path)))
     except OSError:
         return None
     return max(0.0, seconds - _lost(calls, cores)) if calls else None
@@ -46,15 +43,9 @@ def _lost(changes: Iterable[tuple[float, int, int]], cores: int) -> float:
     return lost
 
 
-def _changes(lines: Iterable[str]) -> Iterator[tuple[float, int, int]]:
-    """When a call began to wait, to run, and ended; lines that are none are left out."""
-    for line in lines:
-        try:
-            call = json.loads(line)
-            asked, began, wall = (float(call[name]) for name in ("asked_s", "began_s", "wall_s"))
-        except (ValueError, LookupError, TypeError, RecursionError):
-            continue
-        if 0 < asked <= began and 0 <= wall < float("inf"):
-            yield asked, 0, 1
-            yield began, 1, -1
-            yield began + wall, -1, 0
+def _changes(calls: Iterable[Call]) -> Iterator[tuple[float, int, int]]:
+    """When a call began to wait, to run, and ended."""
+    for call in calls:
+        yield call.asked_s, 0, 1
+        yield call.began_s, 1, -1
+        yield call.ended_s, -1, 0

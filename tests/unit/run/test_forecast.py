@@ -22,6 +22,7 @@ from farm.run.options import Again, BuildOptions
 from farm.run.outlook import Outlook, outlook, to_build
 from farm.run.settle import settle
 from farm.store.record import Record, WheelFile, read_record, write_record
+from tests.support.calls import call, write_calls
 from tests.unit.run.test_units import Farm, label
 
 if TYPE_CHECKING:
@@ -235,9 +236,9 @@ def test_a_run_tells_a_drift_as_the_units_notice(tmp_path: Path) -> None:
 
 
 def lines(path: Path, *calls: tuple[float, float, float]) -> Path:
-    names = ("asked_s", "began_s", "wall_s")
-    path.write_text("".join(f"{json.dumps(dict(zip(names, c, strict=True)))}\n" for c in calls))
-    return path
+    return write_calls(
+        path, [call(asked_s=a, began_s=began, wall=wall) for a, began, wall in calls]
+    )
 
 
 def test_time_that_others_took_is_not_a_compiles_own(tmp_path: Path) -> None:
