@@ -28,7 +28,7 @@ EVERY_S = 2.0
 MOST_SLOTS = 4096
 MOST_BYTES = 1 << 20
 NEED = struct.Struct("=QQ")
-"""What a running call keeps in its slot (``struct need`` in gate.c): bytes predicted, and now."""
+"""What a running call's slot begins with (``struct need`` in gate.c): bytes predicted, and now."""
 FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 """A build can put anything there: nothing is followed, and nothing waited for."""
 
