@@ -18,7 +18,7 @@ SELECTOR = $(RECIPE)$(if $(VERSION),@$(VERSION))$(if $(VARIANT),:$(VARIANT))
 export SELECTOR
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build plan list doctor test unit integration fuzz lint goldens schema bench relock clean
+.PHONY: help setup build plan list doctor test unit integration fuzz browser lint goldens schema bench relock clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -56,6 +56,9 @@ integration: $(STAMP) ## Run the tests on real engines alone
 fuzz: $(STAMP) ## Damage objects at random, for minutes: make fuzz FUZZ_ROUNDS=5000
 	FUZZ_ROUNDS=$(or $(FUZZ_ROUNDS),2000) $(BIN)/python -m pytest -q \
 	  tests/unit/inspect/test_module.py -k damage $(ARGS)
+
+browser: $(STAMP) ## Try the timeline's page in Chromium (apt install chromium)
+	$(BIN)/python -m pytest -q tests/browser/timeline.py $(ARGS)
 
 lint: $(STAMP) ## ruff, mypy --strict, import-linter
 	$(BIN)/ruff check .

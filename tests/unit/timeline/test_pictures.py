@@ -7,8 +7,6 @@ import hashlib
 import json
 import random
 import re
-import shutil
-import subprocess
 import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any
@@ -26,13 +24,11 @@ from tests.support.calls import T0, call
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from farm.store.calls import Call
     from farm.timeline.spans import Timeline
 
 SVG = "{http://www.w3.org/2000/svg}"
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 HOSTILE = (
     "</script><script>document.title='run'</script>",
     "</title></style><img src=x onerror=alert(1)>",
@@ -183,19 +179,6 @@ def test_of_too_many_calls_a_page_has_those_that_took_longest(
 
 def test_ten_thousand_calls_make_a_small_page(large: Timeline) -> None:
     assert len(page(large)) < 2_000_000
-
-
-@pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium")
-@pytest.mark.parametrize("name", ["plain.cpp", *HOSTILE[:3]])
-def test_a_browser_draws_a_page_and_runs_nothing_else(tmp_path: Path, name: str) -> None:
-    path = tmp_path / "timeline.html"
-    path.write_text(page(laid_out(name, {name: [call(name)]}, budget_bytes=1000)))
-    argv = [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"]
-    argv += ["--virtual-time-budget=5000", f"--user-data-dir={tmp_path / 'chromium'}"]
-    shown = subprocess.run([*argv, path.as_uri()], capture_output=True, text=True, check=True)
-    assert 'data-ready="1"' in shown.stdout  # the last thing that its script does
-    assert "<title>run</title>" not in shown.stdout
-    assert '<button type="button" aria-pressed="true">' in shown.stdout
 
 
 def test_a_trace_has_what_its_format_demands(large: Timeline) -> None:
