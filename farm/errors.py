@@ -184,8 +184,14 @@ class PatchError(FarmError):
     code = ExitCode.PATCH
 
 
+OUT_OF_MEMORY_HINT = (
+    "build with fewer jobs (MAX_JOBS=1) or fewer units at once (-j 1), have more memory, or raise "
+    "memory_per_job in the recipe"
+)
+
+
 class OutOfMemoryError(FarmError):
-    """The kernel killed a compile job for want of memory."""
+    """Memory ran out in a step: the kernel ended a process, or an allocation failed."""
 
     code = ExitCode.OUT_OF_MEMORY
 

@@ -17,7 +17,14 @@ from farm.engine.buildx_client import Client, Watch, answers
 from farm.engine.caches import export_failure, variables
 from farm.engine.engine import BuildResult
 from farm.engine.rawjson import NO_SPACE, Progress
-from farm.errors import BuildError, CancelledError, EngineError, OutOfMemoryError, StorageError
+from farm.errors import (
+    OUT_OF_MEMORY_HINT,
+    BuildError,
+    CancelledError,
+    EngineError,
+    OutOfMemoryError,
+    StorageError,
+)
 from farm.events import Notice
 from farm.host import programs
 
@@ -177,8 +184,9 @@ def _raise_if_not_the_steps_fault(
     if in_step:
         if _KILLED in result.error.rsplit(_STEP_FAILED, 1)[1]:
             raise OutOfMemoryError(
-                f"{request.unit}: step {result.failed_step} was killed (exit code 137)",
-                hint="most likely memory ran out: build with a smaller MAX_JOBS",
+                f"memory ran out in the step {result.failed_step}: it was killed (exit code 137)",
+                step=result.failed_step,
+                hint=OUT_OF_MEMORY_HINT,
                 details=result.said,
             )
         return

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from farm.engine.engine import BuildRequest
 from farm.errors import (
+    OUT_OF_MEMORY_HINT,
     BuildError,
     FarmError,
     IntegrityError,
@@ -20,6 +21,7 @@ from farm.inspect.compilers import parse_compilers
 from farm.run.alone import alone_s
 from farm.run.compiles import compiled_of
 from farm.run.logs import CALLS
+from farm.run.starved import ALONE, KILLED, compiled_file, looks_out_of_memory
 
 if TYPE_CHECKING:
     import threading
@@ -209,12 +211,7 @@ def failure(attempt: Attempt, log: Path) -> FarmError:
     with log.open(encoding="utf-8", errors="replace") as lines:
         first = first_error(lines)
     if _starved(attempt, log, first):
-        return OutOfMemoryError(
-            "a compile job was killed: memory ran out",
-            step=step,
-            hint="build with fewer jobs (MAX_JOBS=1), or raise memory_per_job in the recipe",
-            details=first.context if first else (),
-        )
+        return out_of_memory(step, log, first)
     if result.no_space:
         return StorageError(
             first.line if first else "no space left on the engine's disk",
@@ -229,12 +226,20 @@ def failure(attempt: Attempt, log: Path) -> FarmError:
 
 
 def _starved(attempt: Attempt, log: Path, first: FirstError | None) -> bool:
-    """Whether memory ran out: the kernel counted it, or the first error is its sign."""
-    from farm.run.first_error import looks_out_of_memory
-
-    if attempt.status.get("oom_kills"):
+    """Whether memory ran out: the kernel counted it, killed the step, or the log says so."""
+    if attempt.status.get("oom_kills") or attempt.status.get("exit_status") == KILLED:
         return True
-    if first is not None:
-        return looks_out_of_memory([first.line])
     with log.open(encoding="utf-8", errors="replace") as lines:
-        return looks_out_of_memory(lines)
+        return looks_out_of_memory(lines, first)
+
+
+def out_of_memory(step: str, log: Path, first: FirstError | None) -> OutOfMemoryError:
+    """Memory ran out in a step, at the file that the log or the gate names."""
+    around = first.context if first else ()
+    file = compiled_file(log, first)
+    at = f" while {file} was compiled" if file else ""
+    message = f"memory ran out in the step {step}{at}: the kernel ended a process"
+    if any(ALONE in line for line in around):
+        message = next(line for line in around if ALONE in line).strip()
+        message = message.removeprefix("farm: error: ")
+    return OutOfMemoryError(message, step=step, hint=OUT_OF_MEMORY_HINT, details=around)

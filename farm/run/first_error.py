@@ -45,15 +45,6 @@ _EXCEPTION = re.compile(
     r"(?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*: .*"
     r"|(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Exit|Interrupt|Iteration|Warning):?"
 )
-_STOPPED = re.compile(r"ninja: build stopped: (?!interrupted)")
-_OUT_OF_MEMORY = re.compile(
-    r"\bKilled signal terminated program\b|(?:^|[\s:])Killed$|\bline \d+: +\d+ Killed\b"
-    r"|^FAILED: \[code=(?:9|137)\]|\breturned non-zero exit status (?:-9|9|137)\b"
-    r"|\bdied with <Signals\.SIGKILL: 9>|\(signal: 9, SIGKILL\b|\bexit (?:code|status):? 137\b"
-    r"|\*\*\* .*\bError (?:137|-9)\b|: (?:fatal error: |error: )?out of memory allocating \d"
-    r"|^virtual memory exhausted\b|^LLVM ERROR: out of memory|^(?:\S+: )?std::bad_alloc\b"
-    r"|what\(\): +std::bad_alloc|^MemoryError\b|\b[Cc]annot allocate memory\b"
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -273,23 +264,6 @@ def first_error(lines: Iterable[str]) -> FirstError | None:
         if search.take(number, line):
             break
     return search.result()
-
-
-def looks_out_of_memory(lines: Iterable[str]) -> bool:
-    """Tell whether the kernel, or a failed allocation, seems to have ended a build.
-
-    Besides the plain signs there is one in what is missing: ninja stops because a
-    command failed, and that command said nothing (and did not exit with a code
-    of its own, which ninja prints since 1.13).
-    """
-    search, stopped, own_code = _Search(), False, False
-    for number, line in _numbered(lines):
-        if _OUT_OF_MEMORY.search(line.strip()):
-            return True
-        search.take(number, line)
-        stopped = stopped or bool(_STOPPED.match(line.strip()))
-        own_code = own_code or line.lstrip().startswith("FAILED: [code=")
-    return stopped and not own_code and search.result() is None
 
 
 def _numbered(lines: Iterable[str]) -> Iterator[tuple[int, str]]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from farm.engine.engine import BuildRequest, Container
 from farm.engine.gpu import find_gpu
-from farm.errors import SmokeTestError
+from farm.errors import OUT_OF_MEMORY_HINT, FarmError, OutOfMemoryError, SmokeTestError
 from farm.events import Notice
 from farm.render.context import Wheel
 from farm.render.smoke_test import (
@@ -25,6 +25,7 @@ from farm.run.layout import write_context
 from farm.run.logs import extract, tail
 from farm.run.resources import Resource
 from farm.run.secrets import network_secrets
+from farm.run.starved import KILLED, is_sign
 
 if TYPE_CHECKING:
     import threading
@@ -41,6 +42,8 @@ STEP = "smoke_test"
 LOG = "smoke-test.log"
 DOCKERFILE = "Dockerfile.smoke-test"
 _MISSING_LIBRARY = "cannot open shared object file"
+_KILLED = "ended by signal 9"
+"""What `farm.inside.smoke` says of what was killed and printed nothing."""
 _LAST_LINES = 12
 GPU_TIMEOUT_S = 600.0
 
@@ -153,6 +156,9 @@ def _smoke(
     if result.exit_status:
         raise _not_installed(trial, result, bed.folder)
     if told.get("failed") is not None or "passed" not in told:
+        status = read_mapping(request.output / "status.json")
+        if status.get("oom_kills") or told.get("line") == _KILLED:
+            raise _starved(told, bed.folder)
         raise _failed(told, bed.folder)
     return told
 
@@ -186,16 +192,23 @@ def _on_gpu(
     if done.status:
         last = next((line for line in reversed(done.text.splitlines()) if line.strip()), "")
         told = {"failed": "gpu_script", "line": last or f"exit status {done.status}"}
-        raise _failed(told, bed.folder)
+        raise (_starved if done.status == KILLED else _failed)(told, bed.folder)
     return "passed"
 
 
-def _not_installed(trial: SmokeTestBuild, result: BuildResult, folder: Path) -> SmokeTestError:
+def _not_installed(trial: SmokeTestBuild, result: BuildResult, folder: Path) -> FarmError:
     """The container could not be made ready: nothing of the wheel was tried yet."""
     step = result.failed_step or STEP
     said = _said(folder / "build.log", step)
     pip = [line for line in said if line.startswith("ERROR: ")]
     why = next(iter((*result.farm_errors, *pip, result.error)), "")
+    if any(is_sign(line) for line in said):
+        return OutOfMemoryError(
+            f"memory ran out in the step {step}, before the wheel was tried",
+            details=said[-_LAST_LINES:],
+            hint=OUT_OF_MEMORY_HINT,
+            step=step,
+        )
     hint = ""
     if step == "installed":
         hint = (
@@ -220,6 +233,16 @@ def _said(build_log: Path, step: str) -> list[str]:
         return []
     finally:
         own.unlink(missing_ok=True)
+
+
+def _starved(told: dict[str, Any], folder: Path) -> OutOfMemoryError:
+    """Something was killed, which says nothing of the wheel."""
+    return OutOfMemoryError(
+        f"memory ran out in the smoke test, at {told.get('failed') or 'an unknown place'}",
+        details=[line for line in tail(folder / LOG, _LAST_LINES) if line.strip()],
+        hint="let fewer units build meanwhile (-j 1), or have more memory",
+        step=STEP,
+    )
 
 
 def _failed(told: dict[str, Any], folder: Path) -> SmokeTestError:

@@ -9,11 +9,18 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from farm.errors import BaseError, CancelledError, FarmError, LockError, SmokeTestError
+from farm.errors import (
+    BaseError,
+    CancelledError,
+    FarmError,
+    LockError,
+    OutOfMemoryError,
+    SmokeTestError,
+)
 from farm.events import Notice, Outcome, UnitStarted
 from farm.plan.resolve import lock_problem
 from farm.run.again import other_contents
-from farm.run.attempt import STEPS, Work, failure, run_attempt
+from farm.run.attempt import COMPILE, STEPS, Work, failure, run_attempt
 from farm.run.bundling import keep_bundle
 from farm.run.drift import drift
 from farm.run.estimates import earlier
@@ -30,6 +37,7 @@ from farm.run.settle import find, identify, known_base, wheels_of
 from farm.run.smoke_test import DOCKERFILE as TRIED_DOCKERFILE
 from farm.run.smoke_test import LOG as TRIED_LOG
 from farm.run.smoke_test import SmokeTestBed, try_wheel, wheel_at
+from farm.run.starved import fewer
 from farm.run.tasks import all_of
 from farm.store.bundle import Ended as HowEnded
 from farm.store.record import Input, write_record
@@ -212,6 +220,19 @@ class UnitBuild:
                 raise
 
     async def _built(self, work: Work, number: int, circumstances: Circumstances) -> Ended:
+        """Build, and once more with fewer jobs where memory ran out."""
+        try:
+            return await self._tried(work, number, circumstances)
+        except OutOfMemoryError as error:
+            jobs = fewer(work.jobs, error) if error.step == COMPILE else None
+            if jobs is None:
+                raise
+            text = f"{error.message}; tried once more with MAX_JOBS={jobs.max_jobs}"
+            self.context.sink(Notice(text=text, unit=self.unit.label))
+        self.jobs, work = jobs, replace(work, jobs=jobs)
+        return await self._tried(work, int(time.time()), replace(circumstances, jobs=jobs))
+
+    async def _tried(self, work: Work, number: int, circumstances: Circumstances) -> Ended:
         attempt, _ = await all_of(
             self.context.tasks.run(
                 lambda: self._attempt(work, number), self._demand(), priority=self.priority

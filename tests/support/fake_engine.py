@@ -301,7 +301,7 @@ def _raise(ending: Ends, what: str, cancel: Cancel) -> None:
     """Raise what an ending raises, if it does."""
     errors: dict[Ends, FarmError | ZeroDivisionError] = {
         Ends.LOST: EngineError(f"the engine fake went away: {what}"),
-        Ends.KILLED: OutOfMemoryError(f"{what}: step compile was killed (exit code 137)"),
+        Ends.KILLED: OutOfMemoryError(f"{what}: it was killed (exit code 137)", step=COMPILE),
         Ends.FULL: StorageError(f"{what}: no space left"),
         Ends.LATE: BuildError(f"{what} took longer than it may and was ended"),
         Ends.UNFORESEEN: ZeroDivisionError("nobody thought of this"),

@@ -26,6 +26,7 @@ LONGEST_FIRST = (
     "test_smoke_test",
     "test_interrupts",
     "test_full_disk",
+    "test_out_of_memory",
     "test_verify",
     "test_bisect",
     "test_bake",

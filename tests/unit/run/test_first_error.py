@@ -15,12 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from farm.run.error_lines import clean
-from farm.run.first_error import first_error, looks_out_of_memory
+from farm.run.first_error import first_error
+from farm.run.starved import looks_out_of_memory
 
 LOGS = Path(__file__).parent / "build_logs"
 
 EXPECTED: dict[str, str | None] = json.loads((LOGS / "expected.json").read_text("utf-8"))
-OUT_OF_MEMORY = {"ninja_silent_kill", "oom_cc1plus", "oom_make"}
 
 
 def read(name: str) -> list[str]:
@@ -42,11 +42,6 @@ def test_the_farms_own_stamps_change_nothing(name: str) -> None:
     plain = first_error(read(name))
     for stamp in ("2026-11-22T05:12:00.123Z ", "2026-11-22T05:12:00.123Z [compile] "):
         assert first_error([stamp + line for line in read(name)]) == plain
-
-
-@pytest.mark.parametrize("name", sorted(EXPECTED))
-def test_out_of_memory_is_seen_where_it_was_and_nowhere_else(name: str) -> None:
-    assert looks_out_of_memory(read(name)) == (name in OUT_OF_MEMORY)
 
 
 def test_context_holds_the_command_the_caret_and_the_line() -> None:
@@ -181,40 +176,6 @@ def test_of_a_line_drawn_over_the_last_state_counts() -> None:
     assert found.line == "x.c:1:2: error: late"
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        "c++: fatal error: Killed signal terminated program cc1plus",
-        "FAILED: [code=137] x.o ",
-        "FAILED: [code=9] x.o ",
-        "subprocess.CalledProcessError: Command '['ninja']' returned non-zero exit status 137.",
-        "Command '['nvcc']' died with <Signals.SIGKILL: 9>.",
-        "  process didn't exit successfully: `rustc …` (signal: 9, SIGKILL: kill)",
-        "/bin/sh: line 1:  4711 Killed                  nvcc -c x.cu",
-        "cc1plus: out of memory allocating 65536 bytes after a total of 900 bytes",
-        "LLVM ERROR: out of memory",
-        "make: *** [Makefile:2: x.o] Killed",
-        "terminate called after throwing: what():  std::bad_alloc",
-    ],
-)
-def test_signs_of_missing_memory_are_seen(line: str) -> None:
-    assert looks_out_of_memory(["[1/2] x", line])
-
-
-@pytest.mark.parametrize(
-    "log",
-    [
-        ["FAILED: [code=1] x.o ", "g++ x", "ninja: build stopped: subcommand failed."],
-        ["FAILED: x.o", "g++ x", "x.c:1:1: error: y", "ninja: build stopped: cannot make"],
-        ["ninja: build stopped: interrupted by user."],
-        ["Building killed_process.o", "test Killed Process", "code=90"],
-        [],
-    ],
-)
-def test_other_ends_are_not_blamed_on_memory(log: list[str]) -> None:
-    assert not looks_out_of_memory(log)
-
-
 PIECES = st.sampled_from(
     [
         "Traceback (most recent call last):",
@@ -249,8 +210,8 @@ LINES = st.lists(st.lists(PIECES | st.text(max_size=8), max_size=4).map("".join)
 
 @given(LINES)
 def test_number_and_line_agree_whatever_the_log_holds(lines: list[str]) -> None:
-    looks_out_of_memory(lines)
     found = first_error(lines)
+    looks_out_of_memory(lines, found)
     if found is not None:
         own = clean(lines[found.number - 1]).strip().removeprefix("= note: ")
         assert own
