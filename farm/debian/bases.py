@@ -7,9 +7,11 @@ remembers; `resolve` asks the mirror where nothing does.  Then `made` and `make`
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path  # noqa: TC003 - dataclass fields are introspected by callers
 from typing import TYPE_CHECKING, Literal
@@ -142,6 +144,8 @@ def made(resolved: ResolvedBase, cache: Path) -> BaseImage | None:
         kept = json.loads((folder / "base.json").read_text(encoding="utf-8"))
         if archive.stat().st_size != kept["size_bytes"]:
             return None
+        with suppress(OSError):
+            os.utime(folder)  # used now: others go before it
         return BaseImage(
             tag=resolved.tag,
             digest=resolved.digest,

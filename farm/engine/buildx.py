@@ -7,7 +7,6 @@ up when the engine stops answering.
 
 from __future__ import annotations
 
-import shutil
 import signal
 import threading
 import time
@@ -17,16 +16,17 @@ from farm.engine.buildx_client import Client, Watch, answers
 from farm.engine.caches import export_failure, variables
 from farm.engine.engine import BuildResult
 from farm.engine.rawjson import NO_SPACE, Progress
+from farm.engine.storage import folder_of, no_space
 from farm.errors import (
     OUT_OF_MEMORY_HINT,
     BuildError,
     CancelledError,
     EngineError,
     OutOfMemoryError,
-    StorageError,
 )
 from farm.events import Notice
 from farm.host import programs
+from farm.host.files import free_bytes, full_disk
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,6 +45,8 @@ LOST_TIMEOUT_S = 5.0
 _LOST_HINT = "see farm engine status and farm doctor; what was built so far stays in its cache"
 _STEP_FAILED = "did not complete successfully"
 _KILLED = "exit code: 137"
+_NOT_COPIED = "failed to copy files"
+"""What BuildKit says where the client cannot write what was built (fsutil)."""
 _LOST = (
     "code = Unavailable",
     "error reading from server: EOF",
@@ -176,11 +178,10 @@ def _raise_if_not_the_steps_fault(
         )
     in_step = _STEP_FAILED in result.error  # and then the error repeats the step's own text
     if result.no_space if in_step else _is_full(request.output, result.error):
-        raise StorageError(
-            f"{request.unit}: no space left, in the engine's storage or in {request.output}",
-            hint="free space, or let farm clean drop caches, and build again",
-            details=(result.error,),
-        )
+        if _NOT_COPIED in result.error or free_bytes(request.output) < FULL_BYTES:
+            raise full_disk(request.output)
+        folder, step = folder_of(endpoint), result.failed_step
+        raise no_space(endpoint.name, folder, step=step, details=(result.error,))
     if in_step:
         if _KILLED in result.error.rsplit(_STEP_FAILED, 1)[1]:
             raise OutOfMemoryError(
@@ -200,5 +201,4 @@ def _is_full(output: Path, error: str) -> bool:
     """Tell whether the disk is full; older engines only say that the receiver went away."""
     if NO_SPACE in error.lower().encode():
         return True
-    folder = next(path for path in (output, *output.parents) if path.exists())
-    return shutil.disk_usage(folder).free < FULL_BYTES
+    return free_bytes(output) < FULL_BYTES

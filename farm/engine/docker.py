@@ -6,12 +6,13 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from farm.engine import buildx, containers, daemon_api, images
+from farm.engine import buildx, containers, daemon_api, images, storage
 from farm.errors import EngineError
 from farm.host.machine import Machine, this_machine
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
+    from pathlib import Path
 
     from farm.debian.bases import BaseImage
     from farm.engine.endpoint import Endpoint
@@ -61,6 +62,10 @@ class DockerEngine:
     def session(self, container: Container, *, cancel: Cancel) -> AbstractContextManager[Session]:
         """A container to be in; see `farm.engine.containers.session`."""
         return containers.session(self.endpoint, container, cancel=cancel)
+
+    def storage(self) -> Path | None:
+        """See `farm.engine.storage.folder_of`."""
+        return storage.folder_of(self.endpoint)
 
     def capacity(self) -> Machine:
         """This machine's, or of an engine elsewhere all that its host has."""

@@ -33,7 +33,8 @@ class Endpoint:
     (``docker -H unix://…``, ``docker --context x``).  ``buildx`` is the same for
     buildx (``docker-buildx``, or ``docker buildx``); it finds its engine through
     ``env``, all the variables that both clients need besides the process's own.
-    ``host`` is the engine's address (``unix://…``, ``ssh://…``).
+    ``host`` is the engine's address (``unix://…``, ``ssh://…``), ``data`` the folder of a private
+    one's images and layers.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Endpoint:
     buildx: tuple[str, ...]
     env: tuple[tuple[str, str], ...] = ()
     host: str = ""
+    data: Path | None = None
 
     @property
     def is_here(self) -> bool:

@@ -188,6 +188,9 @@ class Engine(Protocol):
             CancelledError: ``cancel`` was set.
         """
 
+    def storage(self) -> Path | None:
+        """The folder of its images and layers, if that is on this machine."""
+
     def capacity(self) -> Machine:
         """Cores and memory that builds on it may use, all together.
 

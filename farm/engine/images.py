@@ -7,7 +7,8 @@ from urllib.parse import quote
 
 from farm.engine import daemon_api
 from farm.engine.endpoint import ANSWER_S
-from farm.errors import BaseError, EngineError, FarmError, StorageError
+from farm.engine.storage import folder_of, no_space
+from farm.errors import BaseError, EngineError, FarmError
 from farm.host.files import says_full
 from farm.host.programs import last_lines
 
@@ -44,11 +45,8 @@ def load(base: BaseImage, endpoint: Endpoint, *, cancel: Cancel | None = None) -
 def _load_failure(base: BaseImage, endpoint: Endpoint, text: str) -> FarmError:
     lines = last_lines(text, 5)
     if says_full(text):
-        return StorageError(
-            f"the disk of the engine {endpoint.name} is full: {base.tag} does not fit",
-            hint="free some space there (docker builder prune, farm clean)",
-            details=lines,
-        )
+        what = f"{base.tag} does not fit"
+        return no_space(endpoint.name, folder_of(endpoint), what=what, details=lines)
     if "cannot connect" in text.lower() or "connection refused" in text.lower():
         return EngineError(
             f"the engine {endpoint.name} cannot be reached",

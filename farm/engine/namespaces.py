@@ -228,8 +228,13 @@ def _await_own_network(engine: process.ProcessId) -> None:
     raise EngineError("the private engine's namespaces could not be made")
 
 
-def daemon_config(*, cgroup_parent: str) -> dict[str, object]:
-    """Return dockerd's whole configuration; paths are those inside its tree."""
+def daemon_config(*, cgroup_parent: str, cache_bytes: int) -> dict[str, object]:
+    """Return dockerd's whole configuration; paths are those inside its tree.
+
+    BuildKit keeps ``cache_bytes`` of layers and cache mounts, and lets go what was used longest
+    ago, never what is in use: a minute after a build.  With no rule of our own, cache mounts
+    would go after two days.
+    """
     return {
         "data-root": "/srv",
         "exec-root": "/run/docker",
@@ -242,4 +247,7 @@ def daemon_config(*, cgroup_parent: str) -> dict[str, object]:
         "exec-opts": ["native.cgroupdriver=cgroupfs"],  # no systemd is reachable from there
         "log-level": "warn",
         "shutdown-timeout": 5,
+        "builder": {
+            "gc": {"enabled": True, "policy": [{"all": True, "keepStorage": str(cache_bytes)}]}
+        },
     }

@@ -29,6 +29,7 @@ from farm.host import process
 from farm.host.files import freed_bytes, full_disk, says_full, storage_error, write_whole
 from farm.host.locks import holding
 from farm.host.programs import last_lines
+from farm.load.limits import cache_limit
 
 if TYPE_CHECKING:
     from farm.debian.toolbox import Toolbox
@@ -120,6 +121,7 @@ def _endpoint(place: Place, tools: Toolbox) -> Endpoint:
         buildx=buildx,
         env=(("DOCKER_CONFIG", str(config)), ("DOCKER_HOST", host)),
         host=host,
+        data=place.data,
     )
 
 
@@ -259,7 +261,9 @@ def _bring_up(place: Place, tools: Toolbox, data: Path, cancel: Cancel) -> Path 
 
 def _launch(place: Place, tools: Toolbox, data: Path, cancel: Cancel) -> None:
     place.run.mkdir(mode=0o700, exist_ok=True)
-    config = namespaces.daemon_config(cgroup_parent=place.cgroup)
+    config = namespaces.daemon_config(
+        cgroup_parent=place.cgroup, cache_bytes=cache_limit(place.folder).engine_bytes
+    )
     (place.run / "daemon.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
     for log in (place.log, place.network_log):
         if log.exists():

@@ -113,9 +113,9 @@ def storage_error(error: OSError, path: Path | str) -> StorageError:
     """What an `OSError` means for a path that is written: why, and what to do."""
     if error.errno in FULL_ERRNOS:
         return StorageError(
-            f"no space left while writing {path}{_room(Path(path))}",
-            hint="make room ('farm clean' says what it can remove), or set FARM_CACHE_DIR "
-            "or --output-dir to a folder on a larger disk",
+            f"no space left while writing {path}{room_text(Path(path))}",
+            hint="make room ('farm clean' says what it can remove) and build again, or set "
+            "FARM_CACHE_DIR or --output-dir to a folder on a larger disk",
         )
     return StorageError(
         f"cannot write {path}: {error.strerror or error}",
@@ -133,10 +133,20 @@ def full_disk(path: Path) -> StorageError:
     return storage_error(OSError(errno.ENOSPC, ""), path)
 
 
-def _room(path: Path) -> str:
-    existing = next((each for each in (path, *path.parents) if each.exists()), Path("/"))
+def free_bytes(path: Path) -> int:
+    """What is free on the disk where a path lies, or would lie."""
+    return shutil.disk_usage(existing(path)).free
+
+
+def existing(path: Path) -> Path:
+    """The nearest folder upward that is there."""
+    return next((each for each in (path, *path.parents) if each.exists()), Path("/"))
+
+
+def room_text(path: Path) -> str:
+    """How much is free on the disk of a path, in brackets; nothing where nobody says."""
     with suppress(OSError):
-        usage = shutil.disk_usage(existing)
+        usage = shutil.disk_usage(existing(path))
         return f" ({usage.free / 1e6:,.1f} of {usage.total / 1e6:,.1f} MB free there)"
     return ""
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from farm.engine.engine import BuildRequest
+from farm.engine.storage import no_space
 from farm.errors import (
     OUT_OF_MEMORY_HINT,
     BuildError,
@@ -15,7 +16,6 @@ from farm.errors import (
     IntegrityError,
     OutOfMemoryError,
     PatchError,
-    StorageError,
 )
 from farm.inspect.compilers import parse_compilers
 from farm.run.alone import alone_s
@@ -198,7 +198,7 @@ def _read_compilers(exported: Path) -> tuple[Compiler, ...]:
         return ()
 
 
-def failure(attempt: Attempt, log: Path) -> FarmError:
+def failure(attempt: Attempt, log: Path, engine: Engine) -> FarmError:
     """Why an attempt has no wheel: the first real error line of ``log``, with its context."""
     from farm.run.first_error import first_error
 
@@ -213,12 +213,8 @@ def failure(attempt: Attempt, log: Path) -> FarmError:
     if _starved(attempt, log, first):
         return out_of_memory(step, log, first)
     if result.no_space:
-        return StorageError(
-            first.line if first else "no space left on the engine's disk",
-            step=step,
-            hint="free space where the engine keeps its data, or let farm clean drop caches",
-            details=first.context if first else (),
-        )
+        said = (first.line, first.context) if first else ("", ())
+        return no_space(engine.name, engine.storage(), what=said[0], step=step, details=said[1])
     if first is not None:
         return BuildError(first.line, details=first.context, step=step)
     status = attempt.status.get("exit_status", result.exit_status)

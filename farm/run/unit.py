@@ -296,7 +296,7 @@ class UnitBuild:
         try:
             if not attempt.compiled:
                 log = compile_log or self.folder / "build.log"
-                raise await self._task(lambda: failure(attempt, log))
+                raise await self._task(lambda: failure(attempt, log, work.engine))
             result = await self._succeed(work, attempt, record)
             return Ended(outcome=Outcome.BUILT, result=result)
         except CancelledError:

@@ -41,6 +41,7 @@ machine, and whoever writes into an entry, or cuts it, shows it.
 """
 _STALE_S = {"tmp": 3600.0, "partial": 30 * 86400.0, "corrupt": 0.0}
 """What is swept once it was left alone so long; ``corrupt`` is of older farms."""
+_USE_NOTED_S = 3600.0
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _TAG = """Signature: 8a477f597d28d172789f06886806bc55
 # This folder is a cache of farm (https://bford.info/cachedir/).
@@ -162,6 +163,7 @@ class Store:
                     return None
                 with contextlib.suppress(PermissionError):
                     _seal(path)
+            _note_use(path)
         except FileNotFoundError:
             return None
         return path
@@ -293,6 +295,14 @@ def _seal(path: Path) -> None:
     path.chmod(0o444)
     time_us = STORED_TIME_S * 1_000_000 + path.stat().st_size % 1_000_000
     os.utime(path, ns=(time_us * 1000, time_us * 1000))
+
+
+def _note_use(path: Path) -> None:
+    """Let the access time say that it was used now, also where reading does not (noatime)."""
+    status = path.stat()
+    if time.time() - status.st_atime > _USE_NOTED_S:
+        with contextlib.suppress(PermissionError):
+            os.utime(path, ns=(time.time_ns(), status.st_mtime_ns))
 
 
 def _is_sealed(path: Path) -> bool:

@@ -11,10 +11,12 @@ from farm.errors import StorageError
 from farm.host.files import freed_bytes
 from farm.host.in_use import LOCK_NAME, alone
 from farm.load.folders import is_marked
+from farm.load.limits import cache_limit
 from farm.run.runs import list_runs
 from farm.store.record import read_record
 from farm.store.results import STATE
 from farm.upkeep import images
+from farm.upkeep.oldest import beyond
 from farm.upkeep.removing import remove
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ class Target(StrEnum):
     ENGINE = "engine"
     TEMPORARY = "tmp"
     IMAGES = "images"
+    OLDEST = "oldest"
 
 
 IN_CACHE = (
@@ -52,6 +55,7 @@ _MEANINGS = {
     Target.ENGINE: "the private engine: its tools, images and build caches",
     Target.TEMPORARY: "temporary files",
     Target.IMAGES: "bases that were loaded into your Docker",
+    Target.OLDEST: "sources, bases and results beyond the limit, used longest ago",
 }
 
 
@@ -98,7 +102,7 @@ def clean(grounds: Grounds, targets: Collection[Target]) -> list[Removable]:
     """
     _check_cache(grounds.cache, targets)
     _check_out(grounds.out, targets)
-    held = [grounds.cache] if set(targets) & {*IN_CACHE, Target.IMAGES} else []
+    held = [grounds.cache] if set(targets) & {*IN_CACHE, Target.IMAGES, Target.OLDEST} else []
     if grounds.out is not None and {Target.RUNS, Target.RESULTS} & set(targets):
         held.append(grounds.out / STATE)
     with alone(*held, purpose="cleaned"):
@@ -108,6 +112,20 @@ def clean(grounds: Grounds, targets: Collection[Target]) -> list[Removable]:
         if set(IN_CACHE) <= set(targets):
             _leave_nothing(grounds.cache)
     return found
+
+
+def keep_within_limit(cache: Path) -> int:
+    """Let go what was used longest ago, where the cache folder takes more than it may.
+
+    While another farm is at work with it nothing is done: the last to end does it.
+
+    Returns:
+        Bytes that became free.
+    """
+    try:
+        return sum(each.frees_bytes for each in clean(Grounds(cache=cache), [Target.OLDEST]))
+    except StorageError:
+        return 0
 
 
 def _removable(grounds: Grounds, target: Target) -> Removable:
@@ -130,6 +148,8 @@ def _paths(grounds: Grounds, target: Target) -> Iterator[Path]:
         path = grounds.cache / target.value
         if path.exists() or path.is_symlink():
             yield path
+    elif target is Target.OLDEST:
+        yield from beyond(grounds.cache, cache_limit(grounds.cache).files_bytes)
     elif grounds.out is None or grounds.out.is_symlink():
         return
     elif target is Target.RUNS:
@@ -151,7 +171,8 @@ def _remove(grounds: Grounds, found: Removable) -> None:
     images.remove(found.images)
     if found.target is Target.ENGINE and found.paths:
         private.stop(grounds.cache)
-    within = grounds.cache if found.target in IN_CACHE else grounds.out
+    in_cache = found.target in {*IN_CACHE, Target.OLDEST}
+    within = grounds.cache if in_cache else grounds.out
     for path in found.paths:
         if within is not None:
             remove(path, within=within)
@@ -163,7 +184,7 @@ def _remove(grounds: Grounds, found: Removable) -> None:
 
 def _check_cache(cache: Path, targets: Collection[Target]) -> None:
     """Refuse to delete in a folder that farm has not made, whatever the variable says."""
-    if set(targets) & set(IN_CACHE) and cache.exists() and not is_marked(cache):
+    if set(targets) & {*IN_CACHE, Target.OLDEST} and cache.exists() and not is_marked(cache):
         raise StorageError(
             f"{cache} was not made by farm: it has no CACHEDIR.TAG; nothing is deleted there",
             hint="check FARM_CACHE_DIR",

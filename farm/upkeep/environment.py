@@ -21,6 +21,7 @@ _OF_PROGRAMS = ("GIT_SSL_CAINFO", "CARGO_HTTP_CAINFO")
 """Of git and cargo alone, for which they come before farm's."""
 FARM_VARIABLES = (
     "FARM_CACHE_DIR",
+    "FARM_CACHE_LIMIT",
     "FARM_DEBIAN_MIRROR",
     "FARM_DEBIAN_SNAPSHOT",
     "FARM_DEBUG",

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING
 
 from farm.errors import ExitCode
 from farm.host.machine import this_machine
+from farm.load.limits import cache_limit
 from farm.plan.jobs import GIB
 from farm.upkeep.checks import ok, problem, size_text, warning
+from farm.upkeep.oldest import kept
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,6 +45,7 @@ def checks(situation: Situation) -> Iterator[Check]:
     yield file_system_check(file_system_of(situation.cache), situation.cache)
     yield _cgroups()
     yield clock_check(time.time())
+    yield limit_check(situation.cache)
 
 
 def python_check() -> Check:
@@ -115,6 +118,24 @@ def space_check(  # noqa: PLR0913 - numbers, each with its name
     if free < wanted:
         return warning(name, found, remedy)
     return ok(name, found)
+
+
+def limit_check(cache: Path) -> Check:
+    """Whether the cache folder is within its limit; each build that ends sees to that.
+
+    Raises:
+        UsageError: the limit is no size.
+    """
+    limit, taken = cache_limit(cache), sum(each.size_bytes for each in kept(cache))
+    found = (
+        f"{size_text(taken)} of {size_text(limit.files_bytes)} taken by sources, bases and "
+        f"results; {size_text(limit.engine_bytes)} for the private engine's build cache"
+    )
+    if taken > limit.files_bytes:
+        return warning(
+            "limit of the cache", found, "farm clean --oldest, or raise FARM_CACHE_LIMIT"
+        )
+    return ok("limit of the cache", found)
 
 
 def mounts(file: Path = Path("/proc/self/mountinfo")) -> dict[Path, str]:

@@ -33,9 +33,9 @@ def able(fresh_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache folder whose engine keeps images in containerd's store, and so can export."""
     usual = namespaces.daemon_config
 
-    def config(*, cgroup_parent: str) -> dict[str, object]:
+    def config(*, cgroup_parent: str, cache_bytes: int) -> dict[str, object]:
         features = {"features": {"containerd-snapshotter": True}}
-        return usual(cgroup_parent=cgroup_parent) | features
+        return usual(cgroup_parent=cgroup_parent, cache_bytes=cache_bytes) | features
 
     monkeypatch.setattr(namespaces, "daemon_config", config)
     private.ensure_running(fresh_cache, quiet)

@@ -37,6 +37,7 @@ from farm.events import StepFinished, StepOutput, StepStarted
 from farm.host.machine import Machine
 from farm.host.programs import Finished
 from farm.inside.step import timestamp
+from farm.run.starved import ALONE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -63,7 +64,8 @@ class Ends(Enum):
     BADLY = "the compiler, the import or the container fails, and says so in its results"
     BROKEN = "a step fails in the engine's own eyes: nothing comes out"
     LOST = "the engine goes away"
-    KILLED = "the step is killed for memory"
+    KILLED = "the step is killed for memory, though it was alone"
+    CROWDED = "the step is killed for memory, which fewer jobs may not need"
     FULL = "the disk is full, half of the result is there"
     LATE = "it takes longer than it may"
     HUNG = "it goes on until it is cancelled"
@@ -173,6 +175,9 @@ class FakeEngine:
     def session(self, container: Container, *, cancel: Cancel) -> AbstractContextManager[Session]:
         """Nobody can be in a container that is none."""
         raise NotImplementedError
+
+    def storage(self) -> None:
+        """Nowhere."""
 
     def capacity(self) -> Machine:
         """What it was made with."""
@@ -301,7 +306,8 @@ def _raise(ending: Ends, what: str, cancel: Cancel) -> None:
     """Raise what an ending raises, if it does."""
     errors: dict[Ends, FarmError | ZeroDivisionError] = {
         Ends.LOST: EngineError(f"the engine fake went away: {what}"),
-        Ends.KILLED: OutOfMemoryError(f"{what}: it was killed (exit code 137)", step=COMPILE),
+        Ends.KILLED: OutOfMemoryError(f"{what} was killed {ALONE}", step=COMPILE),
+        Ends.CROWDED: OutOfMemoryError(f"{what} was killed", step=COMPILE),
         Ends.FULL: StorageError(f"{what}: no space left"),
         Ends.LATE: BuildError(f"{what} took longer than it may and was ended"),
         Ends.UNFORESEEN: ZeroDivisionError("nobody thought of this"),

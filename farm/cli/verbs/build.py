@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from farm.console.gathered import Gathered
     from farm.engine.caches import LayerCache
     from farm.events import Event
+    from farm.load.limits import CacheLimit
     from farm.model.look import Look
     from farm.plan.plan import Plan
     from farm.run.options import BuildOptions, Workplace
@@ -85,6 +86,7 @@ def build(
     ] = False,
 ) -> None:
     """Build wheels: what is not built yet, in parallel containers."""
+    from farm.load.limits import cache_limit
     from farm.run.options import Again, BuildOptions
     from farm.run.unchanged import Answer
 
@@ -119,11 +121,25 @@ def build(
         show_plan(plan, place, options, as_json=progress == "json")
         return
     reports = reports_of(plan, place, summary=summary, junit=junit)
+    limit = cache_limit(place.cache)
     outcomes = _run(plan, place, options, progress, reports)
+    if not outcomes.stood:
+        _keep_within(limit, place)
     if outcomes.stood:
         answer = Answer(out=place.out, progress=progress, units=outcomes.stood)
         remember_all_built(before, sys.argv[1:], answer)
     raise typer.Exit(outcomes.exit_code)
+
+
+def _keep_within(limit: CacheLimit, place: Workplace) -> None:
+    from farm.upkeep.cleaning import keep_within_limit
+
+    freed = keep_within_limit(place.cache)
+    if freed:
+        from farm.console.words import size
+
+        text = f"used longest ago and let go: {size(freed)} of {place.cache}, which may take"
+        typer.echo(f"{text} {size(limit.total_bytes)} (FARM_CACHE_LIMIT)", err=True)
 
 
 def _caches(option: str, texts: list[str] | None, plan: Plan) -> tuple[LayerCache, ...]:

@@ -37,6 +37,9 @@ def clean(
     images: Annotated[
         bool, typer.Option("--images", help="Bases that were loaded into your Docker.")
     ] = False,
+    oldest: Annotated[
+        bool, typer.Option("--oldest", help="What was used longest ago, beyond the limit.")
+    ] = False,
     everything: Annotated[
         bool, typer.Option("--all", help="Everything in the cache folder; out/ stays.")
     ] = False,
@@ -53,6 +56,7 @@ def clean(
 
     flags = {"runs": runs, "results": results, "kept": kept, "store": store}
     flags |= {"reproduced": reproduced, "bases": bases, "engine": engine, "images": images}
+    flags |= {"oldest": oldest}
     targets = {cleaning.Target(name) for name, is_on in flags.items() if is_on}
     if everything:
         targets |= set(cleaning.IN_CACHE)

@@ -13,7 +13,9 @@ from farm.host.files import freed_bytes
 from farm.host.in_use import in_use
 from farm.load.folders import mark_cache
 from farm.run.runs import new_run
+from farm.store.blobs import Store
 from farm.store.record import Record, write_record
+from farm.upkeep.cleaning import keep_within_limit
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -271,3 +273,80 @@ def test_a_file_with_a_further_name_elsewhere_frees_nothing(tmp_path: Path) -> N
     os.link(tmp_path / "store/file", tmp_path / "context/file")
     assert freed_bytes([tmp_path / "store"]) == 0
     assert freed_bytes([tmp_path / "store", tmp_path / "context"]) >= 100_000
+
+
+@pytest.fixture
+def used(cache: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
+    """Four things of 100 kB in a cache folder that may take 2 × 300 kB, by when they were used."""
+    monkeypatch.setenv("FARM_CACHE_LIMIT", "600 KiB")
+    things = {
+        "source": cache / "store/sha256/ab/abcd",
+        "result": cache / "kept/thing-1.0/cpu/0123",
+        "base": cache / "bases/0123",
+        "other": cache / "store/sha256/cd/cdef",
+    }
+    for number, (name, path) in enumerate(things.items()):
+        file = path if "store" in path.parts else path / "image.tar"
+        file.parent.mkdir(parents=True)
+        file.write_bytes(b"x" * 100_000)
+        if path.is_dir():
+            (path / ("record.json" if name == "result" else "base.json")).write_text("{}")
+        os.utime(path, (1e9 + number, 1e9 + number))
+    return things
+
+
+def left(things: dict[str, Path]) -> set[str]:
+    return {name for name, path in things.items() if path.exists()}
+
+
+def test_beyond_the_limit_what_was_used_longest_ago_goes(
+    farm: Farm, cache: Path, used: dict[str, Path]
+) -> None:
+    ended = farm("clean", "--oldest", "--dry-run")
+    assert f"would remove {used['source']}" in ended.out
+    assert left(used) == {"source", "result", "base", "other"}
+    assert farm("clean", "--oldest").code == 0
+    assert left(used) == {"base", "other"}
+    assert (cache / "engine/file").exists()
+    assert farm("clean", "--oldest").out == "nothing to remove\n"
+
+
+def test_a_source_that_is_used_outlives_what_is_not(
+    farm: Farm, cache: Path, used: dict[str, Path]
+) -> None:
+    content = b"used"
+    store = Store(cache / "store")
+    used["mine"] = store.path_of(store.add_stream([content]))
+    os.utime(used["mine"], ns=(1, used["mine"].stat().st_mtime_ns))
+    assert store.get(used["mine"].name) == used["mine"]
+    assert farm("clean", "--oldest").code == 0
+    assert "mine" in left(used)
+
+
+def test_nothing_is_let_go_while_another_farm_is_at_work(
+    cache: Path, used: dict[str, Path]
+) -> None:
+    with in_use(cache):
+        assert keep_within_limit(cache) == 0
+    assert left(used) == {"source", "result", "base", "other"}
+    assert keep_within_limit(cache) >= 200_000
+    assert left(used) == {"base", "other"}
+
+
+def test_what_lies_elsewhere_through_a_link_is_not_let_go(
+    cache: Path, used: dict[str, Path], tmp_path: Path
+) -> None:
+    (cache / "store").rename(tmp_path / "shared")
+    (cache / "store").symlink_to(tmp_path / "shared")
+    assert keep_within_limit(cache) == 0
+    assert (tmp_path / "shared/sha256/ab/abcd").exists()
+
+
+@pytest.mark.parametrize("words", [("clean",), ("clean", "--oldest")])
+def test_a_limit_that_is_none_is_refused(
+    farm: Farm, cache: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("FARM_CACHE_LIMIT", "lots")
+    ended = farm(*words)
+    assert ended.code == ExitCode.USAGE
+    assert "FARM_CACHE_LIMIT: 'lots'" in ended.err

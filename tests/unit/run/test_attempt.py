@@ -24,6 +24,7 @@ from farm.plan.jobs import JobPlan
 from farm.render.manifest import BaseReference, Manifest
 from farm.run.attempt import Attempt, Work, failure, read_mapping, run_attempt
 from farm.run.settle import Identified
+from tests.support.fake_engine import FakeEngine
 from tests.support.projects import demo_unit
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def attempt(
 def told(tmp_path: Path, found: Attempt, log: str = LOG) -> FarmError:
     path = tmp_path / "build.log"
     path.write_text(log, encoding="utf-8")
-    return failure(found, path)
+    return failure(found, path, FakeEngine())
 
 
 @pytest.mark.parametrize(
@@ -126,7 +127,8 @@ def test_a_compile_for_which_the_disk_was_too_small_is_told_as_that(tmp_path: Pa
     found = attempt(tmp_path, status={"exit_status": 1})
     found = replace(found, result=replace(found.result, no_space=True))
     said = "copying core.c\nerror: [Errno 28] No space left on device\n"
-    for log, message in ((said, said.splitlines()[1]), ("", "no space left on the engine's disk")):
+    full = "no space left on the disk of the engine fake, on its host"
+    for log, message in ((said, f"{full}: {said.splitlines()[1]}"), ("", full)):
         error = told(tmp_path, found, log)
         assert isinstance(error, StorageError)
         assert error.message == message

@@ -70,6 +70,7 @@ class Runs:
         (Ends.BADLY, ExitCode.BUILD, ERROR_LINE),
         (Ends.BROKEN, ExitCode.BUILD, "exit status 1"),
         (Ends.LOST, ExitCode.ENGINE, "went away"),
+        (Ends.KILLED, ExitCode.OUT_OF_MEMORY, "killed"),
         (Ends.FULL, ExitCode.STORAGE, "no space left"),
         (Ends.LATE, ExitCode.BUILD, "took longer"),
         (Ends.UNFORESEEN, ExitCode.INTERNAL, "nobody thought of this"),
@@ -106,7 +107,7 @@ def told_jobs(runs: Runs) -> list[str]:
 
 def test_where_memory_ran_out_half_as_many_jobs_are_tried_once_more(tmp_path: Path) -> None:
     runs = Runs(tmp_path)
-    runs.engine.tell(ONE, COMPILE, Ends.KILLED)
+    runs.engine.tell(ONE, COMPILE, Ends.CROWDED)
     jobs = told_jobs(runs)
     assert runs.build().exit_code == 0
     assert jobs == ["MAX_JOBS=4", "MAX_JOBS=2"]
@@ -119,7 +120,7 @@ def test_where_memory_ran_out_half_as_many_jobs_are_tried_once_more(tmp_path: Pa
 
 def test_where_it_runs_out_again_the_unit_fails_and_the_other_is_built(tmp_path: Path) -> None:
     runs = Runs(tmp_path)
-    runs.engine.tell(ONE, COMPILE, Ends.KILLED, Ends.KILLED)
+    runs.engine.tell(ONE, COMPILE, Ends.CROWDED, Ends.CROWDED)
     jobs = told_jobs(runs)
     ended = runs.build()
     assert ended.exit_code == ExitCode.OUT_OF_MEMORY
