@@ -148,7 +148,10 @@ Engine = Annotated[
 
 NoPreflight = Annotated[
     bool,
-    typer.Option("--no-preflight", help="Try what is known not to work; the record will say so."),
+    typer.Option(
+        "--no-preflight",
+        help="Try what is known not to work (the record will say so) or not to fit.",
+    ),
 ]
 
 

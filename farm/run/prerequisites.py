@@ -19,6 +19,7 @@ from farm.model.unit import ImageBase
 from farm.render.manifest import BaseReference
 from farm.run.fetching import places_of
 from farm.run.resources import Resource, Resources
+from farm.run.room import needs_of_base, require_room
 from farm.run.tasks import Tasks
 from farm.source.inputs import inputs_of
 from farm.source.job import Job
@@ -171,6 +172,8 @@ class Prerequisites:
             return Base(reference=reference, about={"image": root.image})
 
         async def load() -> Base:
+            if self._options.preflight:
+                await self.tasks.run(lambda: self._require_room(root), {Resource.DISK: 1})
             image = await self._image(root, priority)
             engine = await self.engine()
             await self.tasks.run(
@@ -187,6 +190,14 @@ class Prerequisites:
             return Base(reference=reference, about=about)
 
         return await self.tasks.shared(("base", root), load)
+
+    def _require_room(self, root: RootfsBase) -> None:
+        from farm.debian.bases import known, made
+
+        base = known(root, self.cache, locked=self._options.locked)
+        if base is not None and made(base, self.cache) is None:
+            there = (deb.sha256 for deb in base.debs if self.store.get(deb.sha256))
+            require_room(f"the base {root.name}", needs_of_base(base, self.cache, there))
 
     async def _image(self, root: RootfsBase, priority: float) -> BaseImage:
         from farm.source.debs import base_image

@@ -31,6 +31,7 @@ from farm.run.looking import never_built, told
 from farm.run.options import Again
 from farm.run.recording import Circumstances, record_of
 from farm.run.resources import Resource
+from farm.run.room import needs_of_unit, require_room
 from farm.run.salvage import Witness, salvage
 from farm.run.secrets import network_secrets
 from farm.run.settle import find, identify, known_base, wheels_of
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from farm.engine.engine import Engine
     from farm.model.unit import Unit
     from farm.plan.jobs import JobPlan
     from farm.render.context import Wheel
@@ -192,7 +194,8 @@ class UnitBuild:
             prerequisites.inputs(self.unit, self.priority),
             prerequisites.base(self.unit.base, self.priority),
         )
-        await self._task(lambda: require_lockstep(self.unit, staged))
+        engine = await prerequisites.engine()
+        await self._task(lambda: self._check(staged, engine))
         if base.reference != identified.manifest.base:
             raise _MovedError(f"the base {base.reference.image} changed while it was used")
         circumstances, self.before = await self._circumstances(base, staged), done
@@ -200,7 +203,7 @@ class UnitBuild:
         with network_secrets(self.unit) as secrets:
             work = Work(
                 identified=identified,
-                engine=await prerequisites.engine(),
+                engine=engine,
                 folder=self.folder,
                 scratch=scratch,
                 jobs=replace(self.jobs, priority=max(1, round(self.priority))),
@@ -218,6 +221,13 @@ class UnitBuild:
             except FarmError as error:
                 await self._bundle(work, number, error)
                 raise
+
+    def _check(self, staged: dict[str, Path], engine: Engine) -> None:
+        """Refuse what is known to fail, now that all is here."""
+        require_lockstep(self.unit, staged)
+        if self.context.options.preflight:
+            needs = needs_of_unit(self.unit, self.context.place, staged, engine.storage())
+            require_room(self.unit.label, needs)
 
     async def _built(self, work: Work, number: int, circumstances: Circumstances) -> Ended:
         """Build, and once more with fewer jobs where memory ran out."""
