@@ -194,8 +194,10 @@ class UnitBuild:
             prerequisites.inputs(self.unit, self.priority),
             prerequisites.base(self.unit.base, self.priority),
         )
+        await self._task(lambda: require_lockstep(self.unit, staged))
         engine = await prerequisites.engine()
-        await self._task(lambda: self._check(staged, engine))
+        if self.context.options.preflight:
+            await self._task(lambda: self._require_room(staged, engine))
         if base.reference != identified.manifest.base:
             raise _MovedError(f"the base {base.reference.image} changed while it was used")
         circumstances, self.before = await self._circumstances(base, staged), done
@@ -222,12 +224,9 @@ class UnitBuild:
                 await self._bundle(work, number, error)
                 raise
 
-    def _check(self, staged: dict[str, Path], engine: Engine) -> None:
-        """Refuse what is known to fail, now that all is here."""
-        require_lockstep(self.unit, staged)
-        if self.context.options.preflight:
-            needs = needs_of_unit(self.unit, self.context.place, staged, engine.storage())
-            require_room(self.unit.label, needs)
+    def _require_room(self, staged: dict[str, Path], engine: Engine) -> None:
+        needs = needs_of_unit(self.unit, self.context.place, staged, engine.storage())
+        require_room(self.unit.label, needs)
 
     async def _built(self, work: Work, number: int, circumstances: Circumstances) -> Ended:
         """Build, and once more with fewer jobs where memory ran out."""
