@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from farm.store.blobs import Store
     from farm.store.signing import PrivateKey, PublicKey
 
+LEAST_CACHE_BYTES = 64 * 2**20
+
 Selectors = Annotated[
     list[str] | None,
     typer.Argument(
@@ -94,6 +96,18 @@ CacheTo = Annotated[
         metavar="type=TYPE,...",
         help="Put layers into one, where the engine can; {unit} in it is the unit's name.",
     ),
+]
+CompileCache = Annotated[
+    str,
+    typer.Option(
+        "--compile-cache",
+        metavar="SIZE",
+        envvar="FARM_COMPILE_CACHE",
+        help="What the engine keeps of compilers' work, for each package.",
+    ),
+]
+NoCompileCache = Annotated[
+    bool, typer.Option("--no-compile-cache", help="Compile all of it, and keep nothing of it.")
 ]
 SignKey = Annotated[
     Path | None,
@@ -354,6 +368,28 @@ def memory_bytes(text: str | None) -> int | None:
         raise UsageError(f"--memory: {error}") from error
     if size == 0:
         raise UsageError("--memory: nothing can be built with no memory")
+    return size
+
+
+def cache_bytes(text: str, *, none: bool) -> int:
+    """What ``--compile-cache`` says; 0 with ``--no-compile-cache``.
+
+    Raises:
+        UsageError: it is no size, or too little to keep anything.
+    """
+    if none:
+        return 0
+    from farm.model.strict import parse_size
+
+    try:
+        size = parse_size(text)
+    except ValueError as error:
+        raise UsageError(f"--compile-cache: {error}") from error
+    if size < LEAST_CACHE_BYTES:
+        raise UsageError(
+            "--compile-cache: that is too little to keep anything",
+            hint="give it 64 MiB or more, or say --no-compile-cache",
+        )
     return size
 
 

@@ -21,7 +21,8 @@
  * From the environment: FARM_POOL; FARM_CORES and FARM_MEMORY_BYTES (what all calls may take
  * together); FARM_CALL_BYTES (what the first call of a kind is taken to need); FARM_PACKAGE;
  * FARM_PRIORITY (a number: the higher goes first, as what has longest to go should);
- * FARM_CALLS (the file that gets a line for each call).
+ * FARM_CALLS (the file that gets a line for each call); FARM_CACHE and FARM_CACHED (the program
+ * that keeps what was compiled, and the compilers, by path, that it has proved itself for).
  * Without FARM_POOL, inside of another call, and for calls that compile nothing (--version,
  * -E, -M, standard input), the real compiler takes the gate's place at once.
  */
@@ -47,6 +48,8 @@
 #include <unistd.h>
 
 #define HELD "FARM_GATE_HELD"
+#define MISSED "FARM_CACHE_MISSED"
+#define CACHE_BROKEN 254 /* how sccache ends where what it has cannot be read */
 #define MOST_SLOTS 4096
 #define WAIT_LEAST_MS 2
 #define WAIT_MOST_MS 100
@@ -68,6 +71,7 @@ struct need {
 struct call {
 	const char *kind; /* "compile", "link" */
 	char source[PATH_MAX];
+	char output[PATH_MAX]; /* empty: not said */
 	uint64_t file, like; /* hashes of this compiler on this file, and on any of its kind */
 };
 
@@ -267,6 +271,7 @@ static bool understood(const char *compiler, char *const *words, struct call *ca
 	const char *named = links ? seen.output : seen.source;
 	call->kind = links ? "link" : "compile";
 	snprintf(call->source, sizeof call->source, "%s", named ? named : seen.source ? seen.source : "a.out");
+	snprintf(call->output, sizeof call->output, "%s", seen.output ? seen.output : "");
 	char folder[PATH_MAX] = "", source[PATH_MAX], output[PATH_MAX];
 	if (call->source[0] != '/' && !getcwd(folder, sizeof folder))
 		folder[0] = 0;
@@ -717,7 +722,8 @@ static void begin_real(const char *real, char **words, int slot, pid_t parent)
 		_exit(137);
 	if (slot >= 0)
 		fcntl(slot, F_SETFD, 0); /* its lock lasts as long as anything of this call */
-	setenv(HELD, "1", 1);
+	if (real != words[0]) /* the cache, which is to meet gates */
+		setenv(HELD, "1", 1);
 	execv(real, words);
 	fprintf(stderr, "farm: error: cannot run %s: %s\n", real, strerror(errno));
 	_exit(127);
@@ -798,7 +804,7 @@ static size_t quoted(char *to, size_t room, const char *text)
 
 /* One line of JSON, written at once: lines of other calls never mix with it. */
 static void tell(const struct call *call, const char *compiler_path, double asked, double began,
-		 const struct usage *used, const struct slot *slot, int tries)
+		 const struct usage *used, const struct slot *slot, int tries, const char *cache)
 {
 	const char *path = getenv("FARM_CALLS");
 	if (!path)
@@ -809,10 +815,10 @@ static void tell(const struct call *call, const char *compiler_path, double aske
 	int size = snprintf(line, sizeof line,
 			    "{\"compiler\":\"%s\",\"kind\":\"%s\",\"source\":\"%s\",\"asked_s\":%.3f,"
 			    "\"began_s\":%.3f,\"wall_s\":%.3f,\"cpu_s\":%.3f,\"peak_bytes\":%llu,"
-			    "\"predicted_bytes\":%llu,\"tries\":%d,\"status\":%d,\"cache\":\"none\",\"slot\":%ld}\n",
+			    "\"predicted_bytes\":%llu,\"tries\":%d,\"status\":%d,\"cache\":\"%s\",\"slot\":%ld}\n",
 			    compiler, call->kind, source, asked, began, used->wall_s, used->cpu_s,
 			    (unsigned long long)used->peak, (unsigned long long)slot->need.predicted, tries,
-			    used->status, slot->number);
+			    used->status, cache, slot->number);
 	int file = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
 	if (file < 0)
 		return;
@@ -858,7 +864,7 @@ static int admitted(const struct pool *pool, const struct call *call, const char
 			return 126;
 		}
 		leave(pool, &slot, used.oom);
-		tell(call, own, asked, began, &used, &slot, tries);
+		tell(call, own, asked, began, &used, &slot, tries, getenv(MISSED) ? "miss" : "none");
 		if (!used.oom) {
 			learn(pool, call, &used);
 			return used.status;
@@ -875,6 +881,125 @@ static int admitted(const struct pool *pool, const struct call *call, const char
 		fprintf(stderr, "farm: %s: memory ran out at %s, tried again with %s set aside\n",
 			call->source, in_gib(used.peak), in_gib(need));
 	}
+}
+
+/* ---- the cache ------------------------------------------------------------------------- */
+
+/* Whether the cache may answer: it has proved itself for this compiler, and what is asked for is
+ * one object.  What it runs itself has MISSED set. */
+static bool may_be_cached(const struct call *call, const char *own)
+{
+	const char *proved = getenv("FARM_CACHED");
+	size_t size = strlen(own);
+	if (!getenv("FARM_CACHE") || !proved || getenv(MISSED) || strcmp(call->kind, "compile") || !*call->output)
+		return false;
+	for (const char *at = proved; (at = strstr(at, own)); at += size)
+		if ((at == proved || at[-1] == ':') && (at[size] == ':' || !at[size]))
+			return true;
+	return false;
+}
+
+/* Debug information names the folder where it was compiled, of which the cache knows nothing:
+ * without this one folder would get another's.  The random name of a temporary one says nothing. */
+static void name_folder(char *const *words)
+{
+	char folder[PATH_MAX];
+	for (; *words; words++)
+		if (!strncmp(*words, "-g", 2) && strcmp(*words, "-g0") && getcwd(folder, sizeof folder))
+			setenv("SCCACHE_C_CUSTOM_CACHE_BUSTER", lasting(folder), 1);
+}
+
+/* The compiler as it was called, since its name may say what it does (clang++). */
+static const char *as_called(const char *word, const char *own, char *path, size_t size)
+{
+	const char *folders = getenv("PATH");
+	if (strchr(word, '/'))
+		return word;
+	for (const char *end; folders && *folders; folders = *end ? end + 1 : end) {
+		end = strchrnul(folders, ':');
+		snprintf(path, size, "%.*s/%s", (int)(end - folders), folders, word);
+		if (end != folders && !access(path, X_OK))
+			return path;
+	}
+	return own;
+}
+
+/* What the real compiler said when the cache ran it, for the gate that waits for the cache:
+ * -1 if it did not. */
+static int missed_status(const char *name)
+{
+	char text[16] = {0};
+	int file = open(name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (file < 0)
+		return -1;
+	ssize_t size = read(file, text, sizeof text - 1);
+	close(file);
+	return size > 0 ? atoi(text) : -1;
+}
+
+static void tell_missed(int status)
+{
+	const char *name = getenv(MISSED);
+	int file = name ? open(name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600) : -1;
+	if (file < 0)
+		return;
+	dprintf(file, "%d\n", status);
+	close(file);
+}
+
+/* Whether the object is there, and of now; with the mode that a compiler gives it. */
+static bool is_made(const char *output, double since)
+{
+	struct stat facts;
+	mode_t mask = umask(0);
+	umask(mask);
+	if (stat(output, &facts) || !S_ISREG(facts.st_mode) || !facts.st_size ||
+	    facts.st_mtim.tv_sec + 1 < (time_t)since)
+		return false;
+	return !chmod(output, 0666 & ~mask);
+}
+
+/*
+ * Ask the cache, outside of any slot: what it does not have it has compiled through a gate of
+ * this compiler, which takes one and writes the line.  False if it is to be compiled without it:
+ * it failed itself, or there is no object although it says so.
+ */
+static bool from_cache(const struct pool *pool, const struct call *call, const char *own, char **words,
+		       int *status)
+{
+	char missed[64], path[PATH_MAX];
+	int count = 0;
+	struct slot none = {.file = -1, .number = -1};
+	struct usage used = {0};
+	while (words[count])
+		count++;
+	char **asked = calloc(count + 2, sizeof *asked);
+	if (!asked)
+		return false;
+	asked[0] = getenv("FARM_CACHE");
+	asked[1] = (char *)as_called(words[0], own, path, sizeof path);
+	memcpy(asked + 2, words + 1, count * sizeof *asked);
+	snprintf(missed, sizeof missed, "/tmp/.farm-missed-%ld", (long)getpid());
+	unlink(missed);
+	setenv(MISSED, missed, 1);
+	name_folder(words + 1);
+	double began = now_s();
+	bool ran = run_real(pool, asked[0], asked, &none, &used);
+	int real = missed_status(missed);
+	if (ran && used.status == CACHE_BROKEN && real < 0) { /* by what it has: that is replaced */
+		setenv("SCCACHE_RECACHE", "1", 1);
+		ran = run_real(pool, asked[0], asked, &none, &used);
+		real = missed_status(missed);
+	}
+	unlink(missed);
+	unsetenv(MISSED);
+	free(asked);
+	*status = used.status;
+	if (!ran || (used.status ? real <= 0 : !is_made(call->output, began)))
+		return false;
+	if (real < 0)
+		tell(call, own, began, began, &used, &none, 1, "hit");
+	return true;
 }
 
 int main(int count, char **words)
@@ -894,5 +1019,10 @@ int main(int count, char **words)
 		fprintf(stderr, "farm: error: cannot run %s: %s\n", real, strerror(errno));
 		return 127;
 	}
-	return admitted(&pool, &call, own, real, words);
+	int status;
+	if (may_be_cached(&call, own) && from_cache(&pool, &call, own, words, &status))
+		return status;
+	status = admitted(&pool, &call, own, real, words);
+	tell_missed(status);
+	return status;
 }

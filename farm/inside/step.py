@@ -51,6 +51,8 @@ JOBS = {
 """What a file of jobs may say, and which variables of the environment then say it."""
 BUDGET = {"FARM_CORES", "FARM_MEMORY_BYTES", "FARM_CALL_BYTES", "FARM_PRIORITY"}
 """What it may say of the budget of all containers: variables of the gate (gate.c)."""
+CACHE = "FARM_CACHE_BYTES"
+"""What it may say of the compile cache (cache.py)."""
 JOBS_LINE = re.compile(r"([A-Z_]+)=([1-9][0-9]{0,17})")
 MOST_JOBS = 99999
 CALLS = "calls.jsonl"
@@ -256,7 +258,7 @@ def take_jobs(path: Path | None) -> None:
     for line in path.read_text(encoding="ascii").splitlines():
         said = JOBS_LINE.fullmatch(line)
         name, number = said.groups() if said else ("", "")
-        if name in BUDGET:
+        if name in BUDGET or name == CACHE:
             os.environ[name] = number
         elif name in JOBS and int(number) <= MOST_JOBS:
             os.environ.update(dict.fromkeys({*JOBS[name]} & {*os.environ}, number))

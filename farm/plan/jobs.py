@@ -33,6 +33,7 @@ class JobPlan:
     begins where its first compiler fits; at least one byte, at most what the machine has.
     ``priority`` is how long the run still is from this unit's begin on, in seconds: of compilers
     that wait, those of the longest path go first.
+    ``cache_bytes`` is what the compile cache may keep, 0 where it is not to be asked.
     """
 
     max_jobs: int
@@ -41,6 +42,7 @@ class JobPlan:
     memory_bytes: int = 1
     priority: int = 1
     budget: Budget | None = None
+    cache_bytes: int = 0
 
     @property
     def as_file(self) -> str:
@@ -53,6 +55,7 @@ class JobPlan:
                 "FARM_CALL_BYTES": self.budget.call_bytes,
                 "FARM_PRIORITY": self.priority,
             }
+        said |= {"FARM_CACHE_BYTES": self.cache_bytes} if self.cache_bytes else {}
         return "".join(f"{name}={value}\n" for name, value in said.items())
 
 

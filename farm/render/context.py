@@ -133,8 +133,8 @@ def text_entry(target: str, text: str) -> Entry:
 
 def _inside(unit: Unit) -> Iterator[Entry]:
     """The programs that run in the container; only those that this unit calls."""
-    names = ["collect.py", "compilers.py", "embed.py", "gate.c", "gate.py", "parts.py", "pool.py"]
-    names += ["sbom.py", "step.py", "unpack.py"]
+    names = ["cache.py", "collect.py", "compilers.py", "embed.py", "gate.c", "gate.py", "parts.py"]
+    names += ["pool.py", "sbom.py", "step.py", "unpack.py"]
     names += ["patch.py"] if unit.patches else []
     names += ["edit.py"] if unit.edits else []
     names += ["toolkit.py"] if unit.toolkit else []

@@ -20,7 +20,7 @@ _DIRECTIVE = re.compile(r"#\s*[a-z]+\s*=", re.IGNORECASE)
 _HEREDOC = re.compile(r"RUN(?: --\S+)* <<([A-Z]+)")
 _FROM = re.compile(r"FROM (\S+) AS ([a-z][a-z0-9_-]*)")
 _SECRETS = {"jobs", "proxy", "ca"}
-_CACHE = re.compile(r"farm-log-[0-9a-f]{24}|farm-pool-1")
+_CACHE = re.compile(r"farm-log-[0-9a-f]{24}|farm-(?:pool|programs)-1|farm-compiled-1-[a-z0-9-]+")
 
 
 def check_dockerfile(text: str, base: str, *, networked: bool) -> None:

@@ -50,7 +50,7 @@ class BuildOptions:
     has the packages that its lock names, or the build fails.  The engine takes layers
     from ``cache_from`` and puts them into ``cache_to``.  Results are shared with other
     machines in ``results``.  ``sign_key`` signs the provenance of what is built, and what
-    is shared.
+    is shared.  The compile cache keeps ``cache_bytes`` of each package; 0: it is not asked.
     """
 
     parallel: int | None = None
@@ -69,6 +69,7 @@ class BuildOptions:
     cache_to: tuple[LayerCache, ...] = ()
     results: Shared | None = None
     sign_key: PrivateKey | None = field(default=None, repr=False)
+    cache_bytes: int = 0
     command: tuple[str, ...] = ()
 
     def again_for(self, requested: bool) -> bool:  # noqa: FBT001 - the one thing it depends on

@@ -13,15 +13,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from farm.engine.where import maybe_elsewhere
-from farm.errors import BaseError, FarmError
+from farm.errors import BaseError, CancelledError, FarmError
+from farm.events import Notice
 from farm.host.machine import this_machine
+from farm.model.compile_cache import PROGRAM
 from farm.model.unit import ImageBase
 from farm.render.manifest import BaseReference
 from farm.run.fetching import places_of
 from farm.run.resources import Resource, Resources
 from farm.run.room import needs_of_base, require_room
 from farm.run.tasks import Tasks
-from farm.source.inputs import inputs_of
+from farm.source.inputs import input_of_pin, inputs_of
 from farm.source.job import Job
 from farm.source.stage import groups, summary
 from farm.store.blobs import Store
@@ -198,6 +200,31 @@ class Prerequisites:
         if base is not None and made(base, self.cache) is None:
             there = (deb.sha256 for deb in base.debs if self.store.get(deb.sha256))
             require_room(f"the base {root.name}", needs_of_base(base, self.cache, there))
+
+    async def compile_cache(self, base: Base) -> bool:
+        """Whether the compile cache can be asked: its program is on the engine now."""
+
+        async def put() -> bool:
+            from farm.engine.programs import put_program
+
+            program = groups([input_of_pin(PROGRAM)])[0]
+            try:
+                _, failures = await self._bring(program, 0.0)
+                for _, error in failures:
+                    raise error
+                engine, wheel = await self.engine(), self.store.path_of(PROGRAM.sha256)
+                await self.tasks.run(
+                    lambda: put_program(engine, wheel, base.reference.image, self._cancel),
+                    {Resource.DISK: 1},
+                )
+            except CancelledError:
+                raise
+            except FarmError as error:
+                self._sink(Notice(text=f"compiled without a cache: {error.message}"))
+                return False
+            return True
+
+        return await self.tasks.shared("compile cache", put)
 
     async def _image(self, root: RootfsBase, priority: float) -> BaseImage:
         from farm.source.debs import base_image

@@ -208,7 +208,7 @@ class UnitBuild:
                 engine=engine,
                 folder=self.folder,
                 scratch=scratch,
-                jobs=replace(self.jobs, priority=max(1, round(self.priority))),
+                jobs=await self._jobs_now(base),
                 staged=staged,
                 needed=self.wheels,
                 secrets=secrets,
@@ -269,6 +269,19 @@ class UnitBuild:
         if self._again() and self.context.options.again is Again.REBUILD:
             return int(time.time())
         return done.record.attempt if done else FIRST_ATTEMPT
+
+    async def _jobs_now(self, base: Base) -> JobPlan:
+        """The jobs, with what is known only by now."""
+        priority = max(1, round(self.priority))
+        return replace(self.jobs, priority=priority, cache_bytes=await self._cache_bytes(base))
+
+    async def _cache_bytes(self, base: Base) -> int:
+        """What the compile cache may keep; nothing where it is not to be asked, or cannot be."""
+        size = self.context.options.cache_bytes
+        anew = self._again() and self.context.options.again is Again.REBUILD
+        if not size or anew or self.replay or self.look:
+            return 0
+        return size if await self.context.prerequisites.compile_cache(base) else 0
 
     def _demand(self) -> dict[Resource, int]:
         """One call of a compiler: the gate shares out what all of them take together."""

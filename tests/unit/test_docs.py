@@ -50,7 +50,8 @@ REGISTRIES = re.compile(
 OF_ELF = ("DT_", "EM_", "PT_", "SHT_", "GLIBC")
 NO_VARIABLES = {
     *("DIRECT", "FALSE", "GB", "GET", "ID", "KILL", "MB", "METADATA", "NULL", "POST", "RECORD"),
-    *("COPYING", "CPU", "CUDA", "GNU", "HIP", "NCPU", "ROUND", "TB", "TRUE", "WHEEL", "FARM_"),
+    *("COPYING", "CPU", "CUDA", "GNU", "HIP", "NCPU", "ROUND", "SIZE", "TB", "TRUE", "WHEEL"),
+    "FARM_",
     *("ARG", "COPY", "ENV", "FROM", "LABEL", "RUN", "USER", "WORKDIR"),
 }
 

@@ -56,6 +56,8 @@ def build(
     source_mirror: common.SourceMirror = None,
     cache_from: common.CacheFrom = None,
     cache_to: common.CacheTo = None,
+    compile_cache: common.CompileCache = "10 GiB",
+    no_compile_cache: common.NoCompileCache = False,
     results: shared.Results = None,
     results_read_only: shared.ReadOnly = False,
     trust_key: shared.TrustKey = None,
@@ -113,6 +115,7 @@ def build(
         cache_to=_caches("--cache-to", cache_to, plan),
         results=shared.shared_of(results, trust_key, read_only=results_read_only),
         sign_key=common.sign_key_at(sign_key),
+        cache_bytes=common.cache_bytes(compile_cache, none=no_compile_cache),
         command=("farm", *map(redact, sys.argv[1:])),
     )
     if dry_run:

@@ -28,6 +28,7 @@ OF_THE_GATE = ("CORES", "MEMORY_BYTES", "CALL_BYTES", "PRIORITY", "POOL", "CALLS
 SET_BY_FARM = {
     *("FARM_ATTEMPT", "FARM_CMAKE_NESTED", "FARM_WHEEL", "FARM_RESULT"),
     *(f"FARM_{name}" for name in OF_THE_GATE),
+    *("FARM_CACHE", "FARM_CACHED", "FARM_CACHE_BYTES"),
 }
 """In containers, and for the check of a bisection."""
 

@@ -44,6 +44,7 @@ def test_each_kind_of_input_has_its_folder(unit: Unit, tmp_path: Path) -> None:
     entries = {entry.target: entry for entry in context_entries(found, (needed,))}
     assert {target: entry.origin for target, entry in entries.items()} == {
         "edits/demo.json": "text",
+        "inside/cache.py": "text",
         "inside/collect.py": "text",
         "inside/compilers.py": "text",
         "inside/edit.py": "text",

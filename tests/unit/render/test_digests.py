@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 TEMPLATES = (shipped_root() / "dockerfiles",)
 GOLDENS = sorted((Path(__file__).parents[2] / "golden").glob("*/Dockerfile*"))
-FOLDERS = {"log", "pool", "wheels", "patches", "crates", "toolkit", "stubs"}
+FOLDERS = {"log", "pool", "programs", "compiled"}
+FOLDERS |= {"wheels", "patches", "crates", "toolkit", "stubs"}
 """Of which commands name the whole: pip and vendor.py verify what they take from them."""
 
 

@@ -231,6 +231,7 @@ def test_a_program_that_a_unit_does_not_call_is_not_in_its_context(tmp_path: Pat
     unit = unit_at(tmp_path)
     targets = {e.target for e in context_entries(replace(unit, patches=(), edits=()), ())}
     assert {t for t in targets if t.startswith("inside/")} == {
+        "inside/cache.py",
         "inside/collect.py",
         "inside/compilers.py",
         "inside/embed.py",

@@ -37,9 +37,9 @@ ASKED: dict[str, Any] = {
         address=Address.of("s3://bucket/a"), read_only=True, trust=(Path("/a b"), Path("/c"))
     ),
 }
-NOT_REPEATED = {"parallel", "again", "fail_fast", "look", "command", "sign_key"}
+NOT_REPEATED = {"parallel", "again", "fail_fast", "look", "command", "sign_key", "cache_bytes"}
 """A unit is repeated alone, once; what it is looked at for, by another word; a failure has
-nothing to sign."""
+nothing to sign, and none is kept by the compile cache."""
 
 
 @pytest.fixture(autouse=True)
