@@ -43,6 +43,11 @@ class BuildRequest:
     timeout_s: float | None = None
 
 
+MOUNTS_APART = ("BUILDKIT_CACHE_MOUNT_NS", "farm-apart")
+"""A build argument that gives a build cache mounts of its own (Dockerfile reference, BuildKit):
+what programs of others write there, no build of ours reads."""
+
+
 @contextmanager
 def small_build(name: str, dockerfile: str, *, timeout_s: float) -> Iterator[BuildRequest]:
     """A build of the stage ``name`` with an empty context, in a folder that is gone afterwards."""

@@ -8,7 +8,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from farm.engine.engine import small_build
+from farm.engine.engine import MOUNTS_APART, small_build
 from farm.errors import FarmError
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ COPY --from=copy /recovered/ /
 
 
 def recover_log(
-    engine: Engine, cache_id: str, *, image: str, timeout_s: float = 20.0
+    engine: Engine, cache_id: str, *, image: str, timeout_s: float = 20.0, apart: bool = False
 ) -> bytes | None:
     """Return what a compile step last wrote, or None if nothing can be had.
 
@@ -44,12 +44,14 @@ def recover_log(
         cache_id: The cache mount of that step (`farm.render.dockerfile.log_id`).
         image: An image that the engine has, with a shell: the unit's base.
         timeout_s: When to give up; a lost log must not hold up the end of a run.
+        apart: Whether the step's mounts were its own (`MOUNTS_APART`).
     """
     if not _ID.fullmatch(cache_id):
         raise ValueError(f"not the id of a cache mount: {cache_id!r}")
     text = _DOCKERFILE.format(image=image, cache_id=cache_id)
     with small_build("log", text, timeout_s=timeout_s) as request:
-        anew = replace(request, build_args=(("ROUND", str(time.time_ns())),))
+        args = (("ROUND", str(time.time_ns())), *([MOUNTS_APART] if apart else []))
+        anew = replace(request, build_args=args)
         try:
             engine.solve(anew, lambda _: None, cancel=threading.Event())
             return (request.output / LOG).read_bytes()

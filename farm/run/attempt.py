@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from farm.engine.engine import BuildRequest
+from farm.engine.engine import MOUNTS_APART, BuildRequest
 from farm.engine.storage import no_space
 from farm.errors import (
     OUT_OF_MEMORY_HINT,
@@ -98,7 +98,8 @@ class Work:
     """What is built where: ``folder`` gets the logs, ``scratch`` context and output.
 
     ``staged`` maps digests of the context to files, ``needed`` are the wheels of the units that
-    this one needs.  ``sending`` is part of the context's name where it is sent anew.
+    this one needs.  ``sending`` is part of the context's name where it is sent anew.  A build
+    that is ``apart`` runs programs of others: it shares no cache mount with ours.
     """
 
     identified: Identified
@@ -112,6 +113,7 @@ class Work:
     cache_from: tuple[LayerCache, ...] = ()
     cache_to: tuple[LayerCache, ...] = ()
     sending: str = ""
+    apart: bool = False
 
     @property
     def context(self) -> Path:
@@ -155,7 +157,7 @@ def _run(work: Work, number: int, sink: Sink, cancel: threading.Event) -> Attemp
         dockerfile=work.folder / "Dockerfile",
         target="result",
         output=exported,
-        build_args=(("FARM_ATTEMPT", str(number)),),
+        build_args=(("FARM_ATTEMPT", str(number)), *([MOUNTS_APART] if work.apart else [])),
         secrets=(*work.secrets, ("jobs", jobs)),
         cache_from=work.cache_from,
         cache_to=work.cache_to,

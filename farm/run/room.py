@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from farm.run.options import Workplace
 
 UNPACKED = 3
-"""How much larger packages and sources are unpacked: those of ten bases were 3.8 to 4.2 times."""
+"""How many times larger packages and sources are at least when unpacked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

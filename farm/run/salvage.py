@@ -69,4 +69,5 @@ def _recovered(work: Work, *, cancelled: bool) -> bytes | None:
         cache_id,
         image=manifest.base.image,
         timeout_s=_CANCELLED_TIMEOUT_S if cancelled else _TIMEOUT_S,
+        apart=work.apart,
     )

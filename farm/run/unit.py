@@ -214,6 +214,7 @@ class UnitBuild:
                 secrets=secrets,
                 cache_from=tuple(each.of(self.unit.key) for each in options.cache_from),
                 cache_to=tuple(each.of(self.unit.key) for each in options.cache_to),
+                apart=self.replay is not None,
             )
             await self._task(lambda: self._lay_out(work))
             try:

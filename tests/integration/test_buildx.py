@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,7 @@ from farm.engine.buildx import build
 from farm.engine.buildx_client import Watch
 from farm.engine.docker import DockerEngine
 from farm.engine.endpoint import Endpoint
-from farm.engine.engine import BuildRequest, BuildResult
+from farm.engine.engine import MOUNTS_APART, BuildRequest, BuildResult
 from farm.engine.limits import limit_of, most_for_builds
 from farm.engine.place import place_of
 from farm.engine.probe import missing_features
@@ -281,6 +281,14 @@ place.symlink_to("/etc/passwd") if {kind == "link"} else place.mkdir()
 
 def test_a_log_that_was_never_begun_cannot_be_had(bench: Bench) -> None:
     assert recover_log(bench.engine, "never", image=bench.image) is None
+
+
+def test_a_build_apart_shares_no_cache_mount_with_others(bench: Bench) -> None:
+    request = replace(bench.request("print('theirs')"), build_args=(MOUNTS_APART,))
+    done = bench.engine.solve(request, ignore, cancel=threading.Event())
+    assert done.exit_status == 0, done.error
+    assert recover_log(bench.engine, bench.key, image=bench.image) is None
+    assert recover_log(bench.engine, bench.key, image=bench.image, apart=True) == b"theirs\n"
     assert recover_log(bench.engine, "never", image="farm-base:none") is None
 
 
