@@ -5,15 +5,13 @@ So it is no part of any unit's context, nor of its identity: a wheel is the same
 
 from __future__ import annotations
 
-import shutil
 import time
-from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from farm.engine.engine import small_build
 from farm.errors import EngineError
-from farm.host.files import storage_errors
+from farm.host.files import link, storage_errors
 from farm.model.compile_cache import PROGRAM
 
 if TYPE_CHECKING:
@@ -53,15 +51,8 @@ def put_program(engine: Engine, wheel: Path, image: str, cancel: threading.Event
         context = request.context.with_name(f"context-{PROGRAM.sha256[:24]}")
         request.context.rename(context)
         with storage_errors(context):
-            _link(wheel, context / PROGRAM.filename)
+            link(wheel, context / PROGRAM.filename)
         anew = replace(request, context=context, build_args=(("ROUND", str(time.time_ns())),))
         done = engine.solve(anew, lambda _: None, cancel=cancel)
     if done.exit_status:
         raise EngineError(f"the compile cache could not be put on the engine: {done.error}")
-
-
-def _link(source: Path, target: Path) -> None:
-    with suppress(OSError):  # another file system
-        target.hardlink_to(source)
-        return
-    shutil.copy2(source, target)

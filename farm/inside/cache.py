@@ -167,16 +167,18 @@ def serving(program: Path, variables: Mapping[str, str], address: Path) -> Itera
         "SCCACHE_START_SERVER": "1",
         "SCCACHE_NO_DAEMON": "1",
     }
-    server = subprocess.Popen(
-        [str(program)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        cwd="/",
-        env=environment,
-    )
+    said = address.with_name("said")
+    with said.open("wb") as file:
+        server = subprocess.Popen(
+            [str(program)],
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+            cwd="/",
+            env=environment,
+        )
     try:
-        wait_for(server, address)
+        wait_for(server, address, said)
         yield
     finally:
         # What it was given last may not be on the disk yet.
@@ -195,7 +197,7 @@ def serving(program: Path, variables: Mapping[str, str], address: Path) -> Itera
         server.wait()
 
 
-def wait_for(server: subprocess.Popen[bytes], address: Path) -> None:
+def wait_for(server: subprocess.Popen[bytes], address: Path, said: Path) -> None:
     """Wait until the server listens.
 
     Raises:
@@ -204,8 +206,7 @@ def wait_for(server: subprocess.Popen[bytes], address: Path) -> None:
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline:
         if server.poll() is not None:
-            said = server.stderr.read() if server.stderr else b""
-            text = said.decode("utf-8", "replace").strip()[-500:]
+            text = said.read_text(encoding="utf-8", errors="replace").strip()[-500:]
             raise CacheError(f"its server ended with {server.returncode}: {text}")
         with suppress(OSError), socket.socket(socket.AF_UNIX) as client:
             client.connect(str(address))

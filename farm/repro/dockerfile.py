@@ -73,6 +73,8 @@ def _is_own_mount(value: str, stages: set[str]) -> bool:
     options = dict(fields)
     if len(options) < len(fields) or '"' in value or "$" in value:
         return False
+    if any(name != name.lower() for name in options):  # which BuildKit reads alike
+        return False
     match options.get("type"):
         case "bind":
             return options.get("from", "scratch") in stages and "rw" not in options

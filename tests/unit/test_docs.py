@@ -51,7 +51,7 @@ OF_ELF = ("DT_", "EM_", "PT_", "SHT_", "GLIBC")
 NO_VARIABLES = {
     *("DIRECT", "FALSE", "GB", "GET", "ID", "KILL", "MB", "METADATA", "NULL", "POST", "RECORD"),
     *("COPYING", "CPU", "CUDA", "GNU", "HIP", "NCPU", "ROUND", "SIZE", "TB", "TRUE", "WHEEL"),
-    "FARM_",
+    *("FOLDER", "PACKAGE", "FARM_"),
     *("ARG", "COPY", "ENV", "FROM", "LABEL", "RUN", "USER", "WORKDIR"),
 }
 

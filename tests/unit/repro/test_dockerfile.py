@@ -57,6 +57,7 @@ def test_a_plain_one_is_fine_and_a_networked_one_where_that_is_allowed() -> None
         ("# demo", "RUN --network=none --mount=type=secret,id=token true"),
         ("# demo", "RUN --network=none --mount=type=cache,id=ccache,target=/c true"),
         ("# demo", "RUN --network=none --mount=type=cache,target=/c true"),
+        ("# demo", "RUN --network=none --mount=type=cache,id=farm-pool-1,ID=x,target=/c true"),
         ("# demo", "RUN --network=none --mount=type=bind,from=evil,target=/c true"),
         ("# demo", "RUN --network=none --mount=type=bind,from=base,from=evil,target=/c true"),
         ("# demo", "RUN --network=none --mount=type=bind,target=/c,rw true"),
