@@ -32,6 +32,7 @@ VERBS = {
     "clean": "clean",
     "patch": "patch_app",
     "engine": "engine_app",
+    "cache": "cache_app",
 }
 """What each is called in its module, which has the verb's own name."""
 

@@ -7,7 +7,7 @@ import json
 import os
 import signal
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from farm.engine.endpoint import Endpoint
+    from tests.support.farming import Done
 
 pytestmark = pytest.mark.engine
 
@@ -153,3 +154,39 @@ def test_a_build_that_was_killed_compiles_again_next_to_nothing(
     project.environment(MANY_NOTE="farm was killed")
     project.build()
     assert project.answers["miss"] <= FILES // 20
+
+
+def test_it_is_counted_cut_and_carried(project: Project, tmp_path: Path) -> None:
+    project.build()
+    farm, folder = project.farm, tmp_path / "carried"
+    before = told(farm.run("cache", "stats", "many", "--json"))
+    assert before["files"] >= FILES
+    assert told(farm.run("cache", "export", str(folder), "many", "--json"))["files"] >= FILES
+    assert [path.name for path in folder.iterdir()] == ["many.compiled.tar"]
+    assert (
+        told(farm.run("cache", "prune", "many", "--max-size", "1 TiB", "--json"))["files"] >= FILES
+    )
+    emptied = told(farm.run("cache", "prune", "many", "--json"))
+    assert (emptied["files"], emptied["size_bytes"], emptied["oldest_s"]) == (0, 0, None)
+    assert told(farm.run("cache", "import", str(folder), "--json"))["files"] >= FILES
+    project.environment(MANY_NOTE="from another machine")
+    project.build()
+    assert project.answers == {"hit": FILES}
+
+
+def told(done: Done) -> dict[str, Any]:
+    assert done.code == 0, done.said
+    (only,) = json.loads(done.stdout)["caches"]
+    return dict(only)
+
+
+def test_a_file_that_no_cache_wrote_is_refused(project: Project, tmp_path: Path) -> None:
+    folder = tmp_path / "carried"
+    folder.mkdir()
+    done = project.farm.run("cache", "import", str(folder))
+    assert done.code == 2
+    assert "PACKAGE.compiled.tar" in done.stderr
+    (folder / "many.compiled.tar").write_bytes(b"no tar at all")
+    done = project.farm.run("cache", "import", str(folder))
+    assert done.code == 6, done.said
+    assert "many" in done.stderr
