@@ -11,11 +11,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from tests.bench import commands, gate, planning, plot, pool, scale, together
+from tests.bench import commands, gate, planning, plot, pool, scale, together, warm
 from tests.bench.measure import Comparison, machine
 
 PARTS = ("start", "no-op", "forced", "gate", "plan", "planning", "scale")
-HEAVY = ("pool", "together")
+HEAVY = ("pool", "together", "warm")
 """Only where asked for: they compile for half an hour."""
 
 
@@ -29,11 +29,16 @@ def main() -> int:
         plan_s = _plan(options) if "plan" in options.parts else ()
         planned = _planned(Path(folder), options) if "planning" in options.parts else []
         pooled = _pooled(Path(folder)) if "pool" in options.parts else []
+        warmed = _warmed(Path(folder)) if "warm" in options.parts else []
     scaled = _scaled() if "scale" in options.parts else []
     if options.plot and planned:
         options.plot.write_text(plot.svg(planned, about), encoding="utf-8")
     if options.json:
-        result = _as_json(about, compared, planned) | {"plan_s": plan_s, "pool": pooled}
+        result = _as_json(about, compared, planned) | {
+            "plan_s": plan_s,
+            "pool": pooled,
+            "warm": warmed,
+        }
         result["scale"] = [each.as_json() for each in scaled]
         options.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     return 0
@@ -58,7 +63,7 @@ def _options() -> argparse.Namespace:
 
 def _compared(folder: Path, options: argparse.Namespace) -> list[Comparison]:
     found = []
-    if set(options.parts) - {"plan", "planning", "scale", "pool"}:
+    if set(options.parts) - {"plan", "planning", "scale", "pool", "warm"}:
         _say(f"\n{'':9} {'farm':>9} {'other':>9} {'ratio':>7} {'goal':>7}")
     if "start" in options.parts:
         found.append(commands.start_up(options.pairs))
@@ -158,6 +163,19 @@ def _pooled(folder: Path) -> list[dict[str, Any]]:
         took = f"{each.seconds:7.1f} s" if each.ended_well else "   killed"
         more = f"  {each.seconds / each.bound_s:.2f}× the bound" if each.bound_s else ""
         _say(f"{'':9} {each.variant:8} {each.how:12} {took:>9}{more}")
+    return [each.as_json() for each in found]
+
+
+def _warmed(folder: Path) -> list[dict[str, Any]]:
+    _say(
+        f"\nwarm      {'':18} {'compile':>9} {'ratio':>7} {'goal':>7}  compiled, out of the cache"
+    )
+    found: list[warm.Warm] = []
+    for each in warm.measure(folder):
+        found.append(each)
+        ratio = each.seconds / found[0].seconds
+        goal = f"{ratio:6.3f}× {_goal(ratio <= warm.GOAL, warm.GOAL)}" if found[1:] else " " * 17
+        _say(f"{'':9} {each.how:18} {each.seconds:7.1f} s {goal}  {each.compiled}, {each.hits}")
     return [each.as_json() for each in found]
 
 
