@@ -233,8 +233,13 @@ def daemon_config(*, cgroup_parent: str, cache_bytes: int) -> dict[str, object]:
 
     BuildKit keeps ``cache_bytes`` of layers and cache mounts, and lets go what was used longest
     ago, never what is in use: a minute after a build.  With no rule of our own, cache mounts
-    would go after two days.
+    would go after two days.  Contexts, each sent under a name of its own, are of little use
+    once they were built: they go first, as soon as all together takes an eighth.
     """
+    rules = [
+        {"filter": ["type=source.local"], "keepStorage": str(cache_bytes // 8)},
+        {"all": True, "keepStorage": str(cache_bytes)},
+    ]
     return {
         "data-root": "/srv",
         "exec-root": "/run/docker",
@@ -247,7 +252,5 @@ def daemon_config(*, cgroup_parent: str, cache_bytes: int) -> dict[str, object]:
         "exec-opts": ["native.cgroupdriver=cgroupfs"],  # no systemd is reachable from there
         "log-level": "warn",
         "shutdown-timeout": 5,
-        "builder": {
-            "gc": {"enabled": True, "policy": [{"all": True, "keepStorage": str(cache_bytes)}]}
-        },
+        "builder": {"gc": {"enabled": True, "policy": rules}},
     }
