@@ -899,14 +899,69 @@ static bool may_be_cached(const struct call *call, const char *own)
 	return false;
 }
 
-/* Debug information names the folder where it was compiled, of which the cache knows nothing:
- * without this one folder would get another's.  The random name of a temporary one says nothing. */
-static void name_folder(char *const *words)
+/* Of what an object depends on, the cache's key lacks the folder, which debug information names,
+ * and clang's name for a unit of device code: a hash of all words (-fuse-cuid=hash).  A temporary
+ * folder's random name says nothing. */
+static void name_rest(char *const *words)
 {
-	char folder[PATH_MAX];
-	for (; *words; words++)
-		if (!strncmp(*words, "-g", 2) && strcmp(*words, "-g0") && getcwd(folder, sizeof folder))
-			setenv("SCCACHE_C_CUSTOM_CACHE_BUSTER", lasting(folder), 1);
+	char folder[PATH_MAX], text[32];
+	bool debug = false, device = false;
+	uint64_t all = 0xcbf29ce484222325ull;
+	for (; *words; words++) {
+		debug |= !strncmp(*words, "-g", 2) && strcmp(*words, "-g0");
+		device |= !strcmp(*words, "hip") || !strcmp(*words, "cuda") ||
+			  !strncmp(*words, "--offload-", 10);
+		all = hashed(all, *words);
+	}
+	if ((!debug && !device) || !getcwd(folder, sizeof folder))
+		return;
+	all = hashed(device ? all : 0, lasting(folder));
+	snprintf(text, sizeof text, "%016llx", (unsigned long long)all);
+	setenv("SCCACHE_C_CUSTOM_CACHE_BUSTER", text, 1);
+}
+
+static void words_name(char *name, size_t size, const char *missed)
+{
+	snprintf(name, size, "%s.words", missed);
+}
+
+/* Leave the words of this call for the gate that compiles what the cache lacks. */
+static void leave_words(const char *missed, char *const *words)
+{
+	char name[128];
+	words_name(name, sizeof name, missed);
+	unlink(name);
+	int file = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	FILE *stream = file < 0 ? NULL : fdopen(file, "w");
+	bool whole = stream;
+	for (; whole && *words; words++)
+		whole = fwrite(*words, strlen(*words) + 1, 1, stream) == 1;
+	if ((stream && fclose(stream)) || !whole)
+		unlink(name);
+}
+
+/* The words that the compiler would have without the cache, which orders them anew: clang puts
+ * a hash of them into device code.  NULL: there are none. */
+static char **left_words(void)
+{
+	char name[128];
+	struct stat facts;
+	if (!getenv(MISSED))
+		return NULL;
+	words_name(name, sizeof name, getenv(MISSED));
+	int file = open(name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (file < 0)
+		return NULL;
+	char *text = fstat(file, &facts) ? NULL : malloc(facts.st_size + 1);
+	bool whole = text && read(file, text, facts.st_size) == facts.st_size && facts.st_size;
+	close(file);
+	char **words = whole ? calloc(facts.st_size + 1, sizeof *words) : NULL;
+	if (!words)
+		return NULL;
+	text[facts.st_size] = 0;
+	for (off_t at = 0, count = 0; at < facts.st_size; at += strlen(text + at) + 1)
+		words[count++] = text + at;
+	return words;
 }
 
 /* The compiler as it was called, since its name may say what it does (clang++). */
@@ -982,7 +1037,8 @@ static bool from_cache(const struct pool *pool, const struct call *call, const c
 	snprintf(missed, sizeof missed, "/tmp/.farm-missed-%ld", (long)getpid());
 	unlink(missed);
 	setenv(MISSED, missed, 1);
-	name_folder(words + 1);
+	name_rest(words + 1);
+	leave_words(missed, words);
 	double began = now_s();
 	bool ran = run_real(pool, asked[0], asked, &none, &used);
 	int real = missed_status(missed);
@@ -992,6 +1048,8 @@ static bool from_cache(const struct pool *pool, const struct call *call, const c
 		real = missed_status(missed);
 	}
 	unlink(missed);
+	words_name(path, sizeof path, missed);
+	unlink(path);
 	unsetenv(MISSED);
 	free(asked);
 	*status = used.status;
@@ -1022,7 +1080,8 @@ int main(int count, char **words)
 	int status;
 	if (may_be_cached(&call, own) && from_cache(&pool, &call, own, words, &status))
 		return status;
-	status = admitted(&pool, &call, own, real, words);
+	char **left = left_words();
+	status = admitted(&pool, &call, own, real, left ? left : words);
 	tell_missed(status);
 	return status;
 }
