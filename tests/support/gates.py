@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import signal
 import struct
 import subprocess
 import sys
@@ -65,6 +66,11 @@ def static_gate(engine: Endpoint, image: str, folder: Path) -> Path:
     return folder / "gate"
 
 
+def _hear_signals() -> None:
+    """As from a shell: under nohup all would ignore that the terminal is gone."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gates:
     """One pool, and how to call through it.  ``memory`` and ``first`` are in MiB."""
@@ -117,6 +123,7 @@ class Gates:
             text=True,
             env=self.environment | more,
             cwd=self.folder,
+            preexec_fn=_hear_signals,  # noqa: PLW1509 - these tests have one thread
         )
         self.started.append(call)
         return call
