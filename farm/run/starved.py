@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import deque
 from contextlib import suppress
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from farm.run.error_lines import LINE_CHARACTERS, clean, rank
 from farm.run.logs import CALLS
+from farm.store.calls import CallLog
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -85,10 +85,9 @@ def compiled_file(log: Path, first: FirstError | None) -> str:
     tool names what it could not make, and a command nearby its source.
     """
     killed = ""
-    with suppress(OSError, ValueError, LookupError, TypeError):
-        for line in log.with_name(CALLS).read_text(encoding="utf-8").splitlines():
-            call = json.loads(line)
-            killed = str(call["source"]) if call["status"] == KILLED else killed
+    with suppress(OSError):
+        for call in CallLog(log.with_name(CALLS)):
+            killed = call.source if call.status == KILLED else killed
     return killed or _named([clean(line).strip() for line in _around(log, first)])
 
 

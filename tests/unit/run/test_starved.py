@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from farm.plan.jobs import Budget, JobPlan
 from farm.run.first_error import first_error
 from farm.run.logs import CALLS
 from farm.run.starved import ALONE, compiled_file, fewer, is_sign, looks_out_of_memory
+from tests.support.calls import call, write_calls
 
 LOGS = Path(__file__).parent / "build_logs"
 OUT_OF_MEMORY = {
@@ -61,9 +61,9 @@ def test_of_two_that_were_compiled_at_once_the_one_that_failed_is_told(tmp_path:
 def test_the_gates_word_on_what_was_killed_is_the_surest(tmp_path: Path, more: str) -> None:
     log = tmp_path / "compile.log"
     log.write_text("FAILED: x.o\ng++ -c x.cpp -o x.o\nKilled\n")
-    calls = [("a.cpp", 0), ("b.cpp", 137), ("c.cpp", 1)]
-    told = [json.dumps({"source": source, "status": status}) for source, status in calls]
-    log.with_name(CALLS).write_text("\n".join([*told, *filter(None, [more])]) + "\n")
+    told = [call("a.cpp"), call("b.cpp", status=137), call("c.cpp", status=1)]
+    calls = write_calls(log.with_name(CALLS), told)
+    calls.write_text(f"{more}\n{calls.read_text()}{more}\n")
     assert compiled_file(log, None) == "b.cpp"
 
 
