@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import threading
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,7 +63,12 @@ def opened_at(word: str, grounds: Grounds, *, networked: bool = False) -> Iterat
         mark_cache(grounds.cache)
         folder.mkdir(exist_ok=True)
     with in_use(grounds.cache), tempfile.TemporaryDirectory(dir=folder, prefix="bundle-") as name:
-        yield open_bundle(path, Path(name), networked=networked)
+        opened = open_bundle(path, Path(name), networked=networked)
+        yield replace(opened, ours=_is_below(path, grounds.out))
+
+
+def _is_below(path: Path, folder: Path | None) -> bool:
+    return folder is not None and path.resolve().is_relative_to(folder.resolve())
 
 
 @contextmanager

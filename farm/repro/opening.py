@@ -63,12 +63,17 @@ _DIGEST = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opened:
-    """A bundle that was checked; its files lie below ``folder``."""
+    """A bundle that was checked; its files lie below ``folder``.
+
+    It is ``ours`` if it was found among the project's own runs and results; any other may be
+    anybody's.
+    """
 
     folder: Path
     contents: Contents
     replay: Replay
     record: Record | None
+    ours: bool = False
 
     @property
     def unit(self) -> Unit:

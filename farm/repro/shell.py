@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path  # noqa: TC003 - dataclass fields are introspected by callers
 from typing import TYPE_CHECKING
 
-from farm.engine.engine import BuildRequest, Container
+from farm.engine.engine import MOUNTS_APART, BuildRequest, Container
 from farm.errors import BaseError, BuildError
 from farm.host.files import storage_errors
 from farm.host.machine import this_machine
@@ -75,6 +75,9 @@ class Bench:
         folder = self.opened.folder
         dockerfile, jobs = folder / "Dockerfile", folder / "jobs"
         dockerfile.write_text(self.dockerfile, encoding="utf-8")
+        # The attempt that failed: an engine that knows it has it at once.
+        args = [("FARM_ATTEMPT", str(self.opened.contents.ended.attempt))]
+        args += [] if self.opened.ours else [MOUNTS_APART]
         numbers = f"MAX_JOBS={self.max_jobs}\nNVCC_THREADS={self.nvcc_threads}\n"
         jobs.write_text(numbers, encoding="ascii")
         name = f"farm-shell:{self.opened.contents.identity[:12]}-{stage}"
@@ -86,8 +89,7 @@ class Bench:
                 target=stage,
                 output=folder / "nothing",
                 image=name,
-                # The attempt that failed: an engine that knows it has it at once.
-                build_args=(("FARM_ATTEMPT", str(self.opened.contents.ended.attempt)),),
+                build_args=tuple(args),
                 secrets=(*secrets, ("jobs", jobs)),
             )
             result = self.engine.solve(request, self.setting.sink, cancel=self.setting.cancel)

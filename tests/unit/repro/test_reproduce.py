@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from farm.debian import bases
+from farm.engine.engine import MOUNTS_APART, BuildRequest
 from farm.errors import BaseError, FetchError, OtherwiseError, UsageError
 from farm.repro.grounds import Grounds, Setting, opened_at, opened_for
 from farm.repro.reproduce import Verdict, completed, reproduce, said
+from farm.repro.shell import prepared
 from farm.repro.stages import stage_at
 from farm.run.options import BuildOptions
 from farm.source import debs
@@ -42,8 +44,10 @@ def grounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Grounds:
     return Grounds(cache=tmp_path / "cache")
 
 
-def again(path: Path, grounds: Grounds, *endings: tuple[str, Ends]) -> Any:
-    engine = FakeEngine()
+def again(
+    path: Path, grounds: Grounds, *endings: tuple[str, Ends], engine: FakeEngine | None = None
+) -> Any:
+    engine = engine or FakeEngine()
     for step, ending in endings:
         engine.tell(UNIT, step, ending)
     with opened_for(str(path), grounds, trust_base=True) as opened:
@@ -91,6 +95,36 @@ def test_the_bundle_of_a_build_again_holds_no_less(tmp_path: Path, grounds: Grou
         assert first.contents.blobs == second.contents.blobs
         assert first.contents.identity == second.contents.identity
         assert first.unit.base == second.unit.base
+
+
+def arguments(engine: FakeEngine, step: str) -> list[tuple[tuple[str, str], ...]]:
+    """What builds of a step were told."""
+    asked = [call.asked for call in engine.calls if call.step == step]
+    return [each.build_args for each in asked if isinstance(each, BuildRequest)]
+
+
+def test_programs_of_others_share_no_cache_mount_with_ours(
+    tmp_path: Path, grounds: Grounds
+) -> None:
+    engine = FakeEngine()
+    again(bundle_at(tmp_path), grounds, engine=engine)
+    assert [MOUNTS_APART in each for each in arguments(engine, COMPILE)] == [True]
+
+
+@pytest.mark.parametrize("out", [".", "out"])
+def test_a_shell_shares_them_where_the_bundle_is_our_own(
+    tmp_path: Path, grounds: Grounds, out: str
+) -> None:
+    engine, path = FakeEngine(), bundle_at(tmp_path)
+    here = replace(grounds, out=tmp_path / out)
+    with opened_for(str(path), here, trust_base=True) as opened:
+        setting = Setting(
+            cache=grounds.cache, options=BuildOptions(), sink=quiet, engine=engine,
+            cancel=threading.Event(),
+        )  # fmt: skip
+        prepared(opened, setting).image(COMPILE)
+    (told,) = arguments(engine, COMPILE)
+    assert (MOUNTS_APART in told) == (out == "out")
 
 
 def test_a_base_that_nothing_here_names_is_not_made(tmp_path: Path, grounds: Grounds) -> None:
