@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from farm.events import Event
 
 BUILD_LOG = "build.log"
+COMPILE_LOG = "compile.log"
+"""The bytes that the compile itself printed."""
 CALLS = "calls.jsonl"
 """What each call of a compiler took, a line of JSON each (inside/gate.c)."""
 PIECE_BYTES = 1 << 20

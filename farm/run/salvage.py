@@ -8,13 +8,12 @@ from farm.engine.rawjson import CLIPPED
 from farm.events import StepOutput, StepStarted
 from farm.render.dockerfile import log_id
 from farm.run.attempt import COMPILE
-from farm.run.logs import BUILD_LOG, extract
+from farm.run.logs import BUILD_LOG, COMPILE_LOG, extract
 
 if TYPE_CHECKING:
     from farm.events import Event, Sink
     from farm.run.attempt import Work
 
-COMPILE_LOG = "compile.log"
 
 _CLIPPED = CLIPPED.decode()
 _CANCELLED_TIMEOUT_S = 1.0

@@ -24,9 +24,9 @@ from farm.run.attempt import COMPILE, STEPS, Work, failure, run_attempt
 from farm.run.bundling import keep_bundle
 from farm.run.drift import drift
 from farm.run.estimates import earlier
+from farm.run.keeping import keep_logs, keep_result, keep_trial
 from farm.run.layout import write_context
 from farm.run.lockstep import require_lockstep
-from farm.run.logs import CALLS, compose
 from farm.run.looking import never_built, told
 from farm.run.options import Again
 from farm.run.recording import Circumstances, record_of
@@ -35,11 +35,10 @@ from farm.run.room import needs_of_unit, require_room
 from farm.run.salvage import Witness, salvage
 from farm.run.secrets import network_secrets
 from farm.run.settle import find, identify, known_base, wheels_of
-from farm.run.smoke_test import DOCKERFILE as TRIED_DOCKERFILE
-from farm.run.smoke_test import LOG as TRIED_LOG
 from farm.run.smoke_test import SmokeTestBed, try_wheel, wheel_at
 from farm.run.starved import fewer
 from farm.run.tasks import all_of
+from farm.store.bundle import MANIFEST
 from farm.store.bundle import Ended as HowEnded
 from farm.store.record import Input, write_record
 from farm.store.results import Result
@@ -60,7 +59,6 @@ if TYPE_CHECKING:
 
 FIRST_ATTEMPT = 1
 """Attempts of a unit share the engine's cache; only after a failure comes another number."""
-MANIFEST = "manifest.json"
 T = TypeVar("T")
 
 
@@ -183,7 +181,7 @@ class UnitBuild:
                 error.hint = "; ".join(filter(None, (error.hint, stays)))
                 raise
             record = replace(checked, smoke_test=tried)
-            self._keep_trial(done.folder)
+            keep_trial(self.folder, done.folder)
             write_record(done.folder, record)
             done = Result(record=record, folder=done.folder)
         return await self._show(done)
@@ -260,11 +258,9 @@ class UnitBuild:
             message=error.message,
             attempt=number,
         )
+        cache, sink = self.context.place.cache, self.context.sink
         with suppress(CancelledError):  # what ended the build is what counts
-            await self._task(lambda: self._keep_bundle(work, ended, self.folder))
-
-    def _keep_bundle(self, work: Work, ended: HowEnded, folder: Path) -> None:
-        keep_bundle(work, ended, folder, self.context.place.cache, self.context.sink)
+            await self._task(lambda: keep_bundle(work, ended, self.folder, cache, sink))
 
     def _number(self, done: Result | None) -> int:
         if self._again() and self.context.options.again is Again.REBUILD:
@@ -308,7 +304,7 @@ class UnitBuild:
 
     async def _after(self, work: Work, attempt: Attempt, circumstances: Circumstances) -> Ended:
         """What becomes of a build that ran to its end."""
-        compile_log = await self._task(lambda: self._logs(attempt))
+        compile_log = await self._task(lambda: keep_logs(attempt.exported, self.folder))
         if attempt.calls and attempt.ran:
             self.context.sink(attempt.calls)
         record = partial(record_of, work.identified, attempt, circumstances)
@@ -328,22 +324,6 @@ class UnitBuild:
             with suppress(OSError, FarmError):  # a full disk: what ended the build is what counts
                 write_record(self.folder, record(error=error))
             raise
-
-    def _logs(self, attempt: Attempt) -> Path | None:
-        """Move the step's own logs beside the build log, which gets its whole lines."""
-        logs = attempt.exported / "logs"
-        calls = logs / CALLS
-        if calls.is_file() and not calls.is_symlink():
-            shutil.move(calls, self.folder / CALLS)
-        raw, timed = logs / "compile.log", logs / "compile.timed.log"
-        if not raw.exists():
-            return None
-        build_log = self.folder / "build.log"
-        compose(build_log, timed, build_log)
-        timed.unlink()
-        kept = self.folder / "compile.log"
-        shutil.move(raw, kept)
-        return kept
 
     async def _succeed(
         self, work: Work, attempt: Attempt, record: Callable[..., Record]
@@ -374,31 +354,8 @@ class UnitBuild:
         made = record(accepted=replace(accepted, tried=tried))
         for text in await self._task(lambda: drift(made, earlier(self.unit.key, place))):
             self.context.sink(Notice(text=text, unit=self.unit.label))
-        result = await self._task(lambda: self._keep(work, wheel, made))
+        result = await self._task(lambda: keep_result(work, wheel, made, self.context))
         return await self._show(result)
-
-    def _keep(self, work: Work, wheel: Path, record: Record) -> Result:
-        """Put wheel, record and all that tells of them into the store of results."""
-        from farm.attest.files import attest
-        from farm.attest.made import Made
-
-        made = work.scratch / "result"
-        (made / "logs").mkdir(parents=True)
-        wheel.rename(made / wheel.name)
-        for name in ("build.log", "compile.log", CALLS):
-            if (self.folder / name).exists():
-                shutil.copyfile(self.folder / name, made / "logs" / name)
-        for name in ("Dockerfile", MANIFEST):
-            shutil.copyfile(self.folder / name, made / name)
-        self._keep_trial(made)
-        identified = work.identified
-        built = Made(unit=self.unit, manifest=identified.manifest, record=record)
-        record = attest(made, built, self.context.options.sign_key)
-        write_record(made, record)
-        write_record(self.folder, record)
-        ended = HowEnded(outcome=Outcome.BUILT.value, attempt=record.attempt)
-        self._keep_bundle(work, ended, made)
-        return self.context.results.keep(made, self.unit.key, identified.identity)
 
     async def _try(self, wheel: Wheel) -> dict[str, object]:
         """Try the wheel in a clean container, where its recipe says how."""
@@ -415,12 +372,6 @@ class UnitBuild:
                 priority=self.priority,
             )
             return await try_wheel(self.unit, wheel, self.wheels, bed)
-
-    def _keep_trial(self, result: Path) -> None:
-        """Keep how the wheel was tried beside it."""
-        for name, target in ((TRIED_DOCKERFILE, result), (TRIED_LOG, result / "logs")):
-            if (self.folder / name).exists():
-                shutil.copyfile(self.folder / name, target / name)
 
     async def _show(self, result: Result) -> Result:
         """Let ``out/`` show a result."""
