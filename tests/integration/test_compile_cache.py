@@ -89,6 +89,28 @@ def test_nothing_is_compiled_twice_and_the_bytes_are_the_same(project: Project) 
     assert first == again == without == anew
 
 
+def test_device_code_has_the_same_bytes(
+    farm_cache: Path, private_engine: Endpoint, tmp_path: Path
+) -> None:
+    """clang names it by a hash of its arguments, which the cache orders anew."""
+    del private_engine
+    root = copy_project("accelerators", tmp_path / "kernel")
+    farm, recipe = sharing(farm_cache, root), root / "recipes/kernel.yaml"
+    text, mark, wheels = recipe.read_text(), f"-DOF_{os.urandom(8).hex()}", set()
+    for answer, *options in (["miss"], ["hit"], ["none", "--no-compile-cache"]):
+        # Another identity each time, but the same compile.
+        env = f"env:\n  HIPFLAGS: {mark}\n  NOTE: {answer}\n"
+        recipe.write_text(text.replace("env:\n", env, 1))
+        done = farm.build("kernel@1.0:rocm70", *options)
+        assert done.code == 0, done.said
+        result = farm.result("rocm70", "kernel-1.0")
+        calls = map(json.loads, (result / "logs/calls.jsonl").read_text().splitlines())
+        assert {c["cache"] for c in calls if c["source"].endswith("/kernel.cu")} == {answer}
+        (wheel,) = result.glob("*.whl")
+        wheels.add(wheel.read_bytes())
+    assert len(wheels) == 1
+
+
 def test_a_patch_of_one_file_compiles_one_file(project: Project) -> None:
     first = project.build()
     project.environment(MANY_CHANGED="int more(void) { return 1; }")
